@@ -1,0 +1,52 @@
+# Two commands: `make demo` and `make test`. Each sets itself up on a fresh machine with Python 3.11.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export DAGSTER_HOME := $(CURDIR)/.dagster
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test dev check lint types layers validate constraints clean
+
+demo: $(VENV)/base.stamp  ## run the samples, or one's own: make demo VIDEO=path
+	$(BIN)/autorisk demo $(if $(VIDEO),"$(VIDEO)")
+
+test: $(VENV)/dev.stamp  ## the test suite
+	$(BIN)/python -m pytest
+
+dev: $(VENV)/base.stamp  ## the Dagster UI on http://127.0.0.1:3000
+	@mkdir -p $(DAGSTER_HOME) && { test -f $(DAGSTER_HOME)/dagster.yaml || cp configs/dagster_local.yaml $(DAGSTER_HOME)/dagster.yaml; }
+	$(BIN)/dagster dev --host 127.0.0.1 --port 3000 -w workspace.yaml
+
+check: lint types layers validate  ## what CI checks beside the tests
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+layers: $(VENV)/dev.stamp
+	$(BIN)/lint-imports
+
+validate: $(VENV)/dev.stamp
+	$(BIN)/dagster definitions validate -w workspace.yaml
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or say PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/base.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/base.stamp
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+constraints:  ## pin anew what all extras resolve to
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --all-extras pyproject.toml -o constraints.txt
+
+clean:  ## everything that can be made again; footage and its results in data/ stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,41 @@
+"""What can go wrong, as one tree.
+
+`AutoRiskError` is every failure this project explains itself; the two branches below it say whether
+running again can help. Messages name what was read, what was found and the next step.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+
+class AutoRiskError(Exception):
+    """Root of the project's own errors."""
+
+
+class InputError(AutoRiskError):
+    """The input or the setting is wrong: running again without changing it cannot help."""
+
+
+class VideoError(InputError):
+    """A video file that cannot be turned into a correct result.
+
+    Attributes:
+        file_name: name of the file, without its folder
+        cause: what was found
+        fix: what the operator can do about it
+    """
+
+    def __init__(self, path: str | PurePath, cause: str, fix: str) -> None:
+        self.file_name = PurePath(path).name
+        self.cause = cause
+        self.fix = fix
+        super().__init__(f"{self.file_name}: {cause}. {fix}")
+
+
+class ProfileError(InputError):
+    """A profile with an unknown key, a wrong type or a value out of range."""
+
+
+class BackendError(AutoRiskError):
+    """A detector, reasoner or world model that cannot be built or does not answer."""

@@ -1,0 +1,14 @@
+"""Where the project lies on this machine: its configuration, and the folder its data goes to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = Path(os.environ.get("AUTORISK_CONFIGS", ROOT / "configs"))
+
+
+def data_folder() -> Path:
+    """`AUTORISK_DATA`, or `data` in the project's folder."""
+    return Path(os.environ.get("AUTORISK_DATA", ROOT / "data")).resolve()

@@ -1,0 +1,176 @@
+"""The profile: every number an operator may set, with its unit, default and source.
+
+A profile is a YAML file in `configs/`. `default.yaml` spells out all settings; the others say `extends: default` and
+what they change. An unknown key, a wrong type or a value out of range is a `ProfileError` that names it. Settings of
+the machine (devices, threads, folders) are not here: they belong to the resources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from autorisk_dagster.errors import ProfileError
+
+
+class Section(BaseModel):
+    """A group of settings: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def digest(self) -> str:
+        """16 hex digits that change when, and only when, a setting in this section changes."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class PerceptionSettings(Section):
+    """What the one pass over the video measures."""
+
+    window_sec: float = Field(0.5, gt=0, le=5, description="length of a signal window")
+    flow_rate_hz: float = Field(10.0, gt=0, le=60, description="frames a second that optical flow looks at")
+    flow_height_px: int = Field(240, ge=60, le=1080, description="short edge of the grey frame for flow")
+    detection_rate_hz: float = Field(10.0, gt=0, le=60, description="frames a second that the detector looks at")
+    min_confidence: float = Field(0.3, gt=0, lt=1, description="detections under this are dropped")
+    nms_iou: float = Field(0.5, gt=0, lt=1, description="overlap over which vehicle boxes are one (all vehicle classes)")
+    scene_cut_threshold: float = Field(0.5, gt=0, le=1, description="histogram distance at which a cut is declared")
+    still_share: float = Field(0.5, gt=0, le=1, description="share of the video a still box must be seen in")
+
+
+class MiningSettings(Section):
+    """How signals become candidates. Weights: seed 000, stage 1."""
+
+    scaling: Literal["absolute", "min_max"] = "absolute"
+    weight_audio: float = Field(0.3, ge=0, le=1)
+    weight_motion: float = Field(0.4, ge=0, le=1)
+    weight_proximity: float = Field(0.3, ge=0, le=1)
+    loudness_full_db: float = Field(12.0, gt=0, description="loudness over the local floor that scores 1")
+    flow_full_px: float = Field(6.0, gt=0, description="mean flow, px of a 240 px frame per 0.1 s, that scores 1")
+    flow_variance_full_px2: float = Field(60.0, gt=0, description="flow variance that scores 1")
+    proximity_full: float = Field(0.5, gt=0, le=1, description="raw proximity that scores 1")
+    min_score: float = Field(0.15, ge=0, le=1, description="a peak under this is no candidate")
+    min_prominence: float = Field(0.05, ge=0, le=1)
+    min_distance_sec: float = Field(2.0, gt=0, description="peaks closer than this are one")
+    merge_gap_sec: float = Field(1.0, ge=0, description="clips whose peaks are closer than this are merged")
+    top_n: int = Field(20, ge=1, le=1000)
+    clip_sec: float = Field(10.0, gt=0, le=60, description="longest clip")
+
+    @model_validator(mode="after")
+    def weights_add_up(self) -> MiningSettings:
+        total = self.weight_audio + self.weight_motion + self.weight_proximity
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"weight_audio + weight_motion + weight_proximity must be 1, got {total:g}")
+        return self
+
+
+class NearMissSettings(Section):
+    """`NearMissDetector` version 1.0: defaults of seed 002's configuration reference (fps follows detection_rate_hz)."""
+
+    proximity_px: float = Field(100.0, gt=0)
+    ttc_threshold: float = Field(2.0, gt=0)
+    debounce_frames: int = Field(30, ge=1)
+    filters_enabled: bool = True
+    stationary_speed_px: float = Field(5.0, gt=0)
+    confirm_frames: int = Field(5, ge=1)
+    same_direction_deg: float = Field(30.0, gt=0, le=180)
+    min_confidence: float = Field(0.5, gt=0, le=1)
+
+
+class TtcSettings(Section):
+    """Time to contact from expansion."""
+
+    critical_sec: float = Field(3.0, gt=0, description="a track whose upper bound is under this is critical")
+    critical_area_tau_sec: float = Field(1.5, gt=0, description="the same for the seed's area form A / (dA/dt)")
+
+
+class CorrectionSettings(Section):
+    """Thresholds of R1-R6: seed 000, stage 3. `rule_set` names the quantities they were tuned on."""
+
+    rule_set: Literal["seed"] = "seed"
+    r1_ttc_sec: float = 1.0
+    r1_fused: float = 0.55
+    r1_critical: int = 1
+    r2_ttc_sec: float = 0.25
+    r2_critical: int = 4
+    r3_fused: float = 0.65
+    r3_ttc_sec: float = 0.6
+    r4_ttc_sec: float = 1.5
+    r4_critical: int = 2
+    r5_fused: float = 0.5
+    r5_ttc_sec: float = 0.6
+    r6_ttc_sec: float = 0.5
+
+
+class ReasonerSettings(Section):
+    """Which reasoner judges the clips. Nothing else is ever tried in its place."""
+
+    backend: Literal["kinematic"] = "kinematic"
+
+
+class DetectorSettings(Section):
+    """Which detector looks at the frames. Nothing else is ever tried in its place."""
+
+    backend: Literal["nanodet", "ultralytics"] = "nanodet"
+    weights: str | None = Field(None, description="ultralytics: a file or a name such as yolo11n.pt")
+
+
+class Profile(Section):
+    """All settings of one kind of footage."""
+
+    name: str
+    description: str = ""
+    detector: DetectorSettings = DetectorSettings()
+    perception: PerceptionSettings = PerceptionSettings()
+    mining: MiningSettings = MiningSettings()
+    near_miss: NearMissSettings = NearMissSettings()
+    ttc: TtcSettings = TtcSettings()
+    correction: CorrectionSettings = CorrectionSettings()
+    reasoner: ReasonerSettings = ReasonerSettings()
+
+
+def load_profile(name: str, folder: Path) -> Profile:
+    """Read `folder/name.yaml`, laid over what it extends.
+
+    Raises:
+        ProfileError: no such profile (the known ones are listed), not YAML, an unknown key, a value out of range.
+    """
+    values = _merged(name, folder, ())
+    values["name"] = name
+    try:
+        return Profile.model_validate(values)
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        raise ProfileError(f"profile {name}: {found}") from error
+
+
+def known_profiles(folder: Path) -> list[str]:
+    """Names of the profiles in `folder`, sorted."""
+    return sorted(path.stem for path in folder.glob("*.yaml") if not path.stem.startswith("dagster"))
+
+
+def _merged(name: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
+    if name in seen:
+        raise ProfileError(f"profile {name} extends itself: {' -> '.join((*seen, name))}")
+    if name not in known_profiles(folder):
+        raise ProfileError(f"no profile {name!r}; known: {', '.join(known_profiles(folder))}")
+    try:
+        values = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ProfileError(f"profile {name} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ProfileError(f"profile {name} must be a mapping, got {type(values).__name__}")
+    base = values.pop("extends", None)
+    return _laid_over(_merged(base, folder, (*seen, name)), values) if base else values
+
+
+def _laid_over(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in change.items():
+        old = result.get(key)
+        result[key] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result

@@ -1,0 +1,136 @@
+"""Which files are videos, what each is called, and where it was found.
+
+A video's key is a slug of its file's stem and 8 hex digits of a content fingerprint (SHA-256 over size, first and last
+mebibyte): a renamed or copied file is the same video. The ledger keeps one small JSON file a video; it is the only
+place that knows where the footage lies.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from autorisk_dagster.errors import InputError, VideoError
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".ts", ".m2ts", ".mts", ".webm", ".m4v", ".mpg", ".3gp"})
+_CHUNK_BYTES = 1 << 20
+_KEY = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?-[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """Files that were found, and what was passed over with the reason."""
+
+    found: tuple[Path, ...]
+    skipped: tuple[tuple[Path, str], ...]
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """One registered video."""
+
+    video_id: str
+    path: str
+    profile: str
+    registered_at: str
+
+
+def discover(paths: Iterable[Path]) -> Discovery:
+    """Video files under `paths`, sorted within each folder.
+
+    A file that is named is taken whatever it is called, so that a wrong one fails by name; in a folder (searched
+    recursively, links to folders not followed) only video suffixes count, and hidden files do not.
+    """
+    found: list[Path] = []
+    skipped: list[tuple[Path, str]] = []
+    for path in paths:
+        if path.is_dir():
+            for candidate in sorted(path.rglob("*")):
+                if candidate.is_dir():
+                    continue
+                if any(part.startswith(".") for part in candidate.relative_to(path).parts):
+                    skipped.append((candidate, "hidden"))
+                elif candidate.suffix.lower() not in VIDEO_SUFFIXES:
+                    skipped.append((candidate, f"not a video suffix ({candidate.suffix or 'none'})"))
+                elif not candidate.is_file():
+                    skipped.append((candidate, "a link that leads nowhere"))
+                else:
+                    found.append(candidate)
+        elif path.is_file():
+            found.append(path)
+        else:
+            skipped.append((path, "does not exist"))
+    return Discovery(tuple(found), tuple(skipped))
+
+
+def fingerprint(path: Path) -> str:
+    """8 hex digits over size, head and tail of the file: two short reads, whatever its length."""
+    try:
+        size = path.stat().st_size
+        digest = hashlib.sha256(str(size).encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_CHUNK_BYTES))
+            if size > 2 * _CHUNK_BYTES:
+                file.seek(-_CHUNK_BYTES, os.SEEK_END)
+            digest.update(file.read(_CHUNK_BYTES))
+    except OSError as error:
+        raise VideoError(path, f"cannot be read ({error.strerror})", "Check the path and its permissions.") from error
+    return digest.hexdigest()[:8]
+
+
+def video_key(path: Path) -> str:
+    """Partition key of a file: `slug-of-stem-1a2b3c4d`; letters, digits and hyphens only, at most 57 characters."""
+    slug = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:48].strip("-") or "video"
+    return f"{slug}-{fingerprint(path)}"
+
+
+class SourceLedger:
+    """The registered videos, one JSON file each in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def register(self, path: Path, profile: str | None = None) -> SourceRecord:
+        """Record where a video lies; a known content keeps its key (and its profile unless one is given)."""
+        path = path.resolve()
+        key = video_key(path)
+        known = next(self._folder.glob(f"*-{key[-8:]}.json"), None)
+        if known is not None:
+            old = self.get(known.stem)
+            record = replace(old, path=str(path), profile=profile or old.profile)
+            if record == old:
+                return old
+        else:
+            now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+            record = SourceRecord(key, str(path), profile or "default", now)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        target = self._folder / f"{record.video_id}.json"
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+        temporary.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+        temporary.replace(target)
+        return record
+
+    def get(self, video_id: str) -> SourceRecord:
+        """The record of one video.
+
+        Raises:
+            InputError: the key is malformed or unknown.
+        """
+        if not _KEY.fullmatch(video_id):
+            raise InputError(f"{video_id!r} is no video key. Register the file with: autorisk ingest PATH")
+        try:
+            values = json.loads((self._folder / f"{video_id}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(f"video {video_id} is not registered. Register its file: autorisk ingest PATH") from error
+        return SourceRecord(**values)
+
+    def all(self) -> list[SourceRecord]:
+        """Every registered video, by key."""
+        return [self.get(path.stem) for path in sorted(self._folder.glob("[!.]*.json"))]

@@ -1,0 +1,281 @@
+"""The tables that cross an asset border: one Polars schema each, and the Pandera checks on it.
+
+Units are in the column names; severity is an enum; time is seconds from the first video frame, by presentation
+timestamp. A null means "not measured" or "does not apply", never zero. Pandera is imported on first check, because
+importing it costs more than the rest of the definitions together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from autorisk_dagster.errors import InputError
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
+
+SEVERITIES = ("NONE", "LOW", "MEDIUM", "HIGH")
+SEVERITY = pl.Enum(SEVERITIES)
+OUTCOMES = ("severity", "abstained", "parse_failure", "not_run")
+SIGNALS = ("audio", "motion", "proximity")
+ROAD_USERS = ("vehicle", "pedestrian")
+
+Schema = dict[str, Any]
+
+SOURCE_VIDEO: Schema = {
+    "video_id": pl.String,
+    "file_name": pl.String,
+    "sha256": pl.String,
+    "size_bytes": pl.Int64,
+    "profile": pl.String,
+    "container": pl.String,
+    "video_codec": pl.String,
+    "width_px": pl.Int64,  # upright, square pixels: what a viewer sees
+    "height_px": pl.Int64,
+    "rotation_deg": pl.Int64,
+    "pixel_aspect": pl.Float64,
+    "duration_sec": pl.Float64,
+    "start_pts_sec": pl.Float64,
+    "frame_count": pl.Int64,
+    "mean_fps": pl.Float64,
+    "min_frame_interval_sec": pl.Float64,
+    "max_frame_interval_sec": pl.Float64,
+    "variable_frame_rate": pl.Boolean,
+    "audio_source": pl.Enum(["stream", "sidecar", "none"]),
+    "audio_codec": pl.String,
+    "audio_rate_hz": pl.Int64,
+    "audio_channels": pl.Int64,
+    "audio_silent": pl.Boolean,
+}
+
+FRAME_SIGNALS: Schema = {
+    "window_index": pl.Int64,
+    "start_sec": pl.Float64,
+    "end_sec": pl.Float64,
+    "frames": pl.Int64,  # frames decoded in the window
+    "audio_rms": pl.Float64,  # all audio columns are null where there is no sound to measure
+    "audio_delta_rms": pl.Float64,
+    "horn_band_share": pl.Float64,
+    "loudness_over_floor_db": pl.Float64,
+    "tonality": pl.Float64,
+    "flow_mean_px": pl.Float64,  # px of a frame 240 px high, per 0.1 s
+    "flow_variance_px2": pl.Float64,
+    "scene_cuts": pl.Int64,
+    "detections": pl.Int64,
+    "nearest_area_share": pl.Float64,  # largest road user's box area / frame area
+    "nearest_center_distance": pl.Float64,  # its distance from the frame centre / half diagonal
+    "proximity": pl.Float64,
+}
+
+TRACKS: Schema = {
+    "frame_index": pl.Int64,  # counts processed frames, from 0
+    "source_frame": pl.Int64,  # counts decoded frames, from 0
+    "timestamp_sec": pl.Float64,
+    "scene_index": pl.Int64,
+    "track_id": pl.Int64,  # null: not followed (unconfirmed, or still)
+    "road_user": pl.Enum(ROAD_USERS),
+    "label": pl.String,
+    "confidence": pl.Float64,
+    "x1_px": pl.Float64,
+    "y1_px": pl.Float64,
+    "x2_px": pl.Float64,
+    "y2_px": pl.Float64,
+    "still": pl.Boolean,  # own bonnet, dashboard or burnt-in overlay
+}
+
+MINED_CLIPS: Schema = {
+    "clip_id": pl.String,
+    "mining_rank": pl.Int64,
+    "start_sec": pl.Float64,
+    "end_sec": pl.Float64,
+    "peak_sec": pl.Float64,
+    "fused_score": pl.Float64,
+    "fused_score_seed": pl.Float64,
+    "audio_score": pl.Float64,
+    "motion_score": pl.Float64,
+    "proximity_score": pl.Float64,
+    "raised_by": pl.Enum(SIGNALS),
+    "raised_by_share": pl.Float64,  # that signal's part of the fused score
+    "has_audio": pl.Boolean,
+    "frame_count": pl.Int64,
+    "clip_path": pl.String,
+    "clip_sha256": pl.String,
+}
+
+TTC_SAMPLE = pl.Struct(
+    {
+        "timestamp_sec": pl.Float64,
+        "track_id": pl.Int64,
+        "ttc_sec": pl.Float64,
+        "low_sec": pl.Float64,
+        "high_sec": pl.Float64,
+    }
+)
+
+CLIP_TTC: Schema = {
+    "clip_id": pl.String,
+    "tracks": pl.Int64,
+    "samples": pl.Int64,  # samples whose TTC is a number or inf
+    "min_ttc_sec": pl.Float64,  # null: cannot say; inf: tracked, nothing approaches
+    "min_ttc_low_sec": pl.Float64,
+    "min_ttc_high_sec": pl.Float64,
+    "min_ttc_at_sec": pl.Float64,
+    "min_ttc_track_id": pl.Int64,
+    "min_ttc_label": pl.String,
+    "min_area_tau_sec": pl.Float64,
+    "critical_tracks": pl.Int64,
+    "timeline": pl.List(TTC_SAMPLE),
+}
+
+NEAR_MISS_EVENTS: Schema = {
+    "event_id": pl.String,
+    "frame_index": pl.Int64,
+    "source_frame": pl.Int64,
+    "timestamp_sec": pl.Float64,  # true presentation time of the source frame
+    "object_id_1": pl.Int64,
+    "object_id_2": pl.Int64,
+    "class_1": pl.String,
+    "class_2": pl.String,
+    "label_1": pl.String,
+    "label_2": pl.String,
+    "distance_px": pl.Float64,
+    "ttc_sec": pl.Float64,  # null: diverging
+    "risk_score": pl.Float64,
+    "risk_level": pl.Enum(["Low", "Medium", "High"]),
+    "conf_1": pl.Float64,
+    "conf_2": pl.Float64,
+}
+
+HAZARD = pl.Struct({"type": pl.String, "actors": pl.List(pl.String), "spatial_relation": pl.String})
+
+REASON_OUTPUTS: Schema = {
+    "clip_id": pl.String,
+    "outcome": pl.Enum(OUTCOMES),
+    "severity": SEVERITY,  # null unless the outcome is "severity"
+    "hazards": pl.List(HAZARD),
+    "causal_reasoning": pl.String,
+    "short_term_prediction": pl.String,
+    "recommended_action": pl.String,
+    "evidence": pl.List(pl.String),
+    "confidence": pl.Float64,  # null unless it was measured
+    "reasoner": pl.String,
+    "model_id": pl.String,
+    "model_revision": pl.String,
+    "prompt_hash": pl.String,
+    "settings_hash": pl.String,
+    "raw_text": pl.String,
+    "error": pl.String,
+}
+
+CORRECTED_SEVERITIES: Schema = {
+    "clip_id": pl.String,
+    "raw_severity": SEVERITY,
+    "severity": SEVERITY,
+    "rule": pl.Enum(["R1", "R2", "R3", "R4", "R5", "R6"]),  # null: no rule fired
+    "rule_set": pl.String,
+    "ttc_read_sec": pl.Float64,  # the quantities the rules read, as they read them
+    "fused_read": pl.Float64,
+    "critical_tracks": pl.Int64,
+}
+
+SEVERITY_RANKING: Schema = {
+    "rank": pl.Int64,
+    "clip_id": pl.String,
+    "severity": SEVERITY,
+    "start_sec": pl.Float64,
+    "end_sec": pl.Float64,
+    "min_ttc_sec": pl.Float64,
+    "near_miss_events": pl.Int64,
+    "worst_risk_score": pl.Float64,
+    "fused_score": pl.Float64,
+}
+
+
+TABLES: dict[str, Schema] = {
+    "source_video": SOURCE_VIDEO,
+    "frame_signals": FRAME_SIGNALS,
+    "tracks": TRACKS,
+    "mined_clips": MINED_CLIPS,
+    "clip_ttc": CLIP_TTC,
+    "near_miss_events": NEAR_MISS_EVENTS,
+    "reason_outputs": REASON_OUTPUTS,
+    "corrected_severities": CORRECTED_SEVERITIES,
+    "severity_ranking": SEVERITY_RANKING,
+}
+
+
+def empty(schema: Schema) -> pl.DataFrame:
+    """A table with the columns of `schema` and no rows."""
+    return pl.DataFrame(schema=schema)
+
+
+def frame(rows: list[dict[str, Any]], schema: Schema) -> pl.DataFrame:
+    """A table from rows of Python values; every row must carry exactly the columns of `schema`."""
+    wanted = set(schema)
+    for row in rows:
+        if set(row) != wanted:
+            raise InputError(f"row has columns {sorted(row)}, expected {sorted(wanted)}")
+    return pl.DataFrame(rows, schema=schema)
+
+
+NON_NEGATIVE = (
+    "size_bytes",
+    "duration_sec",
+    "frame_count",
+    "audio_rms",
+    "flow_mean_px",
+    "flow_variance_px2",
+    "min_ttc_sec",
+    "critical_tracks",
+    "distance_px",
+)
+SHARES = (
+    "horn_band_share",
+    "tonality",
+    "nearest_area_share",
+    "proximity",
+    "confidence",
+    "conf_1",
+    "conf_2",
+    "fused_score",
+    "fused_score_seed",
+    "audio_score",
+    "motion_score",
+    "proximity_score",
+    "raised_by_share",
+    "risk_score",
+    "worst_risk_score",
+)
+NEVER_NULL = ("video_id", "clip_id", "event_id", "window_index", "frame_index", "rank", "start_sec", "end_sec", "outcome")
+
+
+def pandera_schema(schema: Schema) -> pa.DataFrameSchema:
+    """The Pandera schema of one of the tables above: strict columns, dtypes, nullability and ranges."""
+    import pandera.polars as pa
+
+    def checks(name: str) -> list[pa.Check]:
+        found = []
+        if name in NON_NEGATIVE:
+            found.append(pa.Check.ge(0))
+        if name in SHARES:
+            found.append(pa.Check.in_range(0.0, 1.0))
+        return found
+
+    columns = {
+        name: pa.Column(dtype, checks(name), nullable=name not in NEVER_NULL) for name, dtype in schema.items()
+    }
+    return pa.DataFrameSchema(columns, strict=True, ordered=True)
+
+
+def check(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return `table` unchanged; raise `InputError` naming every column and row that breaks `schema`."""
+    import pandera.errors
+
+    try:
+        pandera_schema(schema).validate(table, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        found = "; ".join(str(row) for row in error.failure_cases.to_dicts()[:5])
+        raise InputError(f"table does not hold its schema: {found}") from error
+    return table

@@ -1,0 +1,88 @@
+"""Kinematics: time to collision and near misses, from the tracks alone."""
+
+import math
+
+import dagster as dg
+import polars as pl
+
+from assets.tabulate import OWNERS, code_version, failure, schema_check, table_result
+from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.partitions import videos
+from resources.profiles import Profiles
+
+
+@dg.asset(
+    partitions_def=videos,
+    group_name="kinematics",
+    kinds={"numpy", "polars"},
+    owners=OWNERS,
+    code_version=code_version(1, "ttc"),
+    check_specs=[
+        schema_check("clip_ttc"),
+        dg.AssetCheckSpec("every_clip_measured", asset="clip_ttc", blocking=True, description="One row per clip."),
+    ],
+)
+def clip_ttc(
+    context: dg.AssetExecutionContext,
+    source_video: pl.DataFrame,
+    mined_clips: pl.DataFrame,
+    tracks: pl.DataFrame,
+    profiles: Profiles,
+) -> dg.MaterializeResult:
+    """Time to collision by expansion: the minimum that is significant, critical tracks, and the timeline of each clip."""
+    from autorisk_dagster.kinematics.clip_ttc import clip_ttc as measure
+
+    facts = source_video.row(0, named=True)
+    try:
+        settings = profiles.get(facts["profile"]).ttc
+        table = measure(tracks, mined_clips, (facts["width_px"], facts["height_px"]), settings)
+    except AutoRiskError as error:
+        raise failure(error) from error
+    shortest = min((value for value in table["min_ttc_sec"] if value is not None), default=math.inf)
+    context.log.info(f"shortest significant time to collision: {shortest:.2f} s in {table.height} clips")
+    return table_result(
+        "clip_ttc",
+        table,
+        {
+            "clips": table.height,
+            "min_ttc_sec": shortest if math.isfinite(shortest) else "nothing approaches",
+            "critical_tracks": int(table["critical_tracks"].sum() or 0),
+            "settings_hash": settings.digest(),
+        },
+        [
+            dg.AssetCheckResult(
+                check_name="every_clip_measured", passed=set(table["clip_id"]) == set(mined_clips["clip_id"])
+            )
+        ],
+        preview=["clip_id", "min_ttc_sec", "min_ttc_low_sec", "min_ttc_high_sec", "min_ttc_label", "critical_tracks"],
+    )
+
+
+@dg.asset(
+    partitions_def=videos,
+    group_name="kinematics",
+    kinds={"numpy", "polars"},
+    owners=OWNERS,
+    code_version=code_version(1, "near_miss", "perception"),
+    check_specs=[schema_check("near_miss_events")],
+)
+def near_miss_events(
+    source_video: pl.DataFrame, tracks: pl.DataFrame, profiles: Profiles
+) -> dg.MaterializeResult:
+    """Near misses between pairs of road users: `NearMissDetector` version 1.0 over all processed frames."""
+    from autorisk_dagster.kinematics.events import find_near_misses
+
+    facts = source_video.row(0, named=True)
+    try:
+        profile = profiles.get(facts["profile"])
+        rate_hz = min(profile.perception.detection_rate_hz, facts["mean_fps"])
+        table = find_near_misses(tracks, profile.near_miss, rate_hz).events
+    except AutoRiskError as error:
+        raise failure(error) from error
+    levels = {level: int((table["risk_level"] == level).sum()) for level in ("High", "Medium", "Low")}
+    return table_result(
+        "near_miss_events",
+        table,
+        {"events": table.height, **levels, "rate_hz": rate_hz, "settings_hash": profile.near_miss.digest()},
+        preview=["event_id", "timestamp_sec", "label_1", "label_2", "distance_px", "ttc_sec", "risk_level"],
+    )

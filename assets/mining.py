@@ -1,0 +1,118 @@
+"""Mining: the moments worth a look, cut out as clips."""
+
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from assets.tabulate import OWNERS, code_version, failure, schema_check, table_result
+from autorisk_dagster import tables
+from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.partitions import videos
+from resources.media_store import MediaStore, sha256_of
+from resources.profiles import Profiles
+from resources.progress import Progress
+
+
+@dg.asset(
+    partitions_def=videos,
+    group_name="mining",
+    kinds={"video", "polars"},
+    owners=OWNERS,
+    code_version=code_version(1, "mining"),
+    check_specs=[
+        schema_check("mined_clips"),
+        dg.AssetCheckSpec(
+            "no_clip_outside_the_video", asset="mined_clips", blocking=True, description="0 <= start < end <= duration."
+        ),
+        dg.AssetCheckSpec("clips_have_frames", asset="mined_clips", blocking=True, description="No empty clip file."),
+    ],
+)
+def mined_clips(
+    context: dg.AssetExecutionContext,
+    source_video: pl.DataFrame,
+    frame_signals: pl.DataFrame,
+    media: MediaStore,
+    profiles: Profiles,
+    progress: Progress,
+) -> dg.MaterializeResult:
+    """Candidates from the fused signals, with the signal that raised each, and their clips with sound."""
+    from autorisk_dagster.mining.candidates import find_candidates
+    from autorisk_dagster.mining.fusion import score_windows
+    from autorisk_dagster.reporting.contact_sheet import contact_sheet
+    from autorisk_dagster.reporting.plots import signal_png
+    from autorisk_dagster.video.clips import cut_clip
+
+    key = context.partition_key
+    facts = source_video.row(0, named=True)
+    try:
+        settings = profiles.get(facts["profile"]).mining
+        scores = score_windows(frame_signals, settings)
+        candidates = find_candidates(scores, settings, facts["duration_sec"])
+        source = Path(media.ledger.get(key).path)
+        rows = []
+        with progress.over(context.log, "clips", sum(c.end_sec - c.start_sec for c in candidates)) as report:
+            done_sec = 0.0
+            for number, found in enumerate(candidates, start=1):
+                relative = f"{key}/clips/{round(found.start_sec * 1000):09d}-{round(found.end_sec * 1000):09d}.mp4"
+                with media.writing(relative) as target:
+                    clip = cut_clip(source, found.start_sec, found.end_sec, target)
+                rows.append(
+                    {
+                        "clip_id": f"{key}-c{number:02d}",
+                        "mining_rank": number,
+                        "start_sec": found.start_sec,
+                        "end_sec": found.end_sec,
+                        "peak_sec": found.peak_sec,
+                        "fused_score": found.fused_score,
+                        "fused_score_seed": found.fused_score_seed,
+                        "audio_score": found.audio_score,
+                        "motion_score": found.motion_score,
+                        "proximity_score": found.proximity_score,
+                        "raised_by": found.raised_by,
+                        "raised_by_share": found.raised_by_share,
+                        "has_audio": clip.has_audio,
+                        "frame_count": clip.frame_count,
+                        "clip_path": relative,
+                        "clip_sha256": sha256_of(media.path(relative)),
+                    }
+                )
+                done_sec += found.end_sec - found.start_sec
+                report(done_sec)
+    except AutoRiskError as error:
+        raise failure(error) from error
+    table = tables.frame(rows, tables.MINED_CLIPS)
+    media.keep_only(f"{key}/clips", set(table["clip_path"]))
+    outside = table.filter(
+        (pl.col("start_sec") < 0)
+        | (pl.col("end_sec") <= pl.col("start_sec"))
+        | (pl.col("end_sec") > facts["duration_sec"] + 1e-6)
+    )
+    pictures = {"signals": signal_png(scores, table, tables.empty(tables.NEAR_MISS_EVENTS))}
+    if rows:
+        pictures["contact_sheet"] = contact_sheet([media.path(row["clip_path"]) for row in rows], table)
+    return table_result(
+        "mined_clips",
+        table,
+        {
+            "clips": table.height,
+            "clip_seconds": float((table["end_sec"] - table["start_sec"]).sum()),
+            "settings_hash": settings.digest(),
+            **{name: dg.MetadataValue.md(_picture(name, png)) for name, png in pictures.items()},
+        },
+        [
+            dg.AssetCheckResult(
+                check_name="no_clip_outside_the_video",
+                passed=outside.is_empty(),
+                metadata={"outside": outside["clip_id"].to_list()},
+            ),
+            dg.AssetCheckResult(check_name="clips_have_frames", passed=bool((table["frame_count"] > 0).all())),
+        ],
+        preview=["clip_id", "start_sec", "end_sec", "peak_sec", "fused_score", "raised_by", "raised_by_share"],
+    )
+
+
+def _picture(name: str, png: bytes) -> str:
+    import base64
+
+    return f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})"

@@ -1,0 +1,88 @@
+"""Severity: the reasoner's word, corrected by the measured signals, and the order in which to look."""
+
+import dagster as dg
+import polars as pl
+
+from assets.tabulate import OWNERS, code_version, failure, schema_check, table_result
+from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.partitions import videos
+from resources.profiles import Profiles
+
+
+@dg.asset(
+    partitions_def=videos,
+    group_name="severity",
+    kinds={"python", "polars"},
+    owners=OWNERS,
+    code_version=code_version(1, "correction"),
+    check_specs=[
+        schema_check("corrected_severities"),
+        dg.AssetCheckSpec(
+            "nothing_safe_by_default",
+            asset="corrected_severities",
+            blocking=True,
+            description="No severity comes out where none went in.",
+        ),
+    ],
+)
+def corrected_severities(
+    source_video: pl.DataFrame,
+    reason_outputs: pl.DataFrame,
+    clip_ttc: pl.DataFrame,
+    mined_clips: pl.DataFrame,
+    profiles: Profiles,
+) -> dg.MaterializeResult:
+    """Rules R1 to R6 on the raw severity, with the rule that fired and the quantities it read."""
+    from autorisk_dagster.severity.correction import correct
+
+    try:
+        settings = profiles.get(source_video.item(0, "profile")).correction
+        table = correct(reason_outputs, clip_ttc, mined_clips, settings)
+    except AutoRiskError as error:
+        raise failure(error) from error
+    same = table["raw_severity"].is_null() == table["severity"].is_null()
+    return table_result(
+        "corrected_severities",
+        table,
+        {
+            "rule_set": settings.rule_set,
+            "settings_hash": settings.digest(),
+            "rules_fired": {str(name): count for name, count in table["rule"].drop_nulls().value_counts().iter_rows()},
+        },
+        [dg.AssetCheckResult(check_name="nothing_safe_by_default", passed=bool(same.all()))],
+        preview=["clip_id", "raw_severity", "severity", "rule", "ttc_read_sec", "fused_read", "critical_tracks"],
+    )
+
+
+@dg.asset(
+    partitions_def=videos,
+    group_name="severity",
+    kinds={"python", "polars"},
+    owners=OWNERS,
+    code_version=code_version(1),
+    check_specs=[
+        schema_check("severity_ranking"),
+        dg.AssetCheckSpec("every_clip_ranked", asset="severity_ranking", blocking=True),
+    ],
+)
+def severity_ranking(
+    corrected_severities: pl.DataFrame,
+    mined_clips: pl.DataFrame,
+    clip_ttc: pl.DataFrame,
+    near_miss_events: pl.DataFrame,
+) -> dg.MaterializeResult:
+    """The clips in the order in which an analyst should look at them."""
+    from autorisk_dagster.severity.ranking import rank, worst_severity
+
+    table = rank(corrected_severities, mined_clips, clip_ttc, near_miss_events)
+    return table_result(
+        "severity_ranking",
+        table,
+        {"clips": table.height, "worst_severity": worst_severity(table) or "none judged"},
+        [
+            dg.AssetCheckResult(
+                check_name="every_clip_ranked", passed=set(table["clip_id"]) == set(mined_clips["clip_id"])
+            )
+        ],
+        preview=["rank", "severity", "clip_id", "start_sec", "end_sec", "min_ttc_sec", "near_miss_events"],
+    )

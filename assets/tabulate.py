@@ -1,0 +1,104 @@
+"""How an asset hands over its table: checked, versioned by content, with what an analyst wants to see in the UI."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import yaml
+
+from autorisk_dagster import tables
+from autorisk_dagster.errors import AutoRiskError, InputError
+from autorisk_dagster.paths import CONFIGS
+
+OWNERS = ["team:fleet-safety"]
+SCHEMA_CHECK = "schema"
+
+
+def schema_check(asset: str) -> dg.AssetCheckSpec:
+    """The blocking check that a table holds its columns, types and ranges."""
+    return dg.AssetCheckSpec(SCHEMA_CHECK, asset=asset, blocking=True, description="Columns, types, nulls and ranges.")
+
+
+def table_result(
+    asset: str,
+    table: pl.DataFrame,
+    metadata: Mapping[str, Any],
+    checks: Iterable[dg.AssetCheckResult] = (),
+    preview: Iterable[str] = (),
+) -> dg.MaterializeResult[pl.DataFrame]:
+    """Materialise `table` as `asset`.
+
+    The data version is a hash of the content: an asset that comes out the same leaves what is behind it fresh.
+    """
+    try:
+        tables.check(table, tables.TABLES[asset])
+        schema = dg.AssetCheckResult(check_name=SCHEMA_CHECK, asset_key=asset, passed=True)
+    except InputError as error:
+        schema = dg.AssetCheckResult(
+            check_name=SCHEMA_CHECK, asset_key=asset, passed=False, metadata={"error": str(error)}
+        )
+    shown = {"preview": dg.MetadataValue.md(markdown_table(table.select(list(preview))))} if list(preview) else {}
+    return dg.MaterializeResult(
+        asset_key=asset,
+        value=table,
+        metadata={**metadata, **shown},
+        check_results=[schema, *checks],
+        data_version=dg.DataVersion(content_hash(table)),
+    )
+
+
+def content_hash(table: pl.DataFrame) -> str:
+    """SHA-256 of the table's columns, types and values."""
+    buffer = io.BytesIO()
+    table.write_ipc(buffer, compression="uncompressed")
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def markdown_table(table: pl.DataFrame, rows: int = 12) -> str:
+    """The first rows of `table` in Markdown."""
+    if table.is_empty():
+        return "*no rows*"
+    head = f"| {' | '.join(table.columns)} |\n|{'---|' * table.width}\n"
+    body = "\n".join("| " + " | ".join(_cell(value) for value in row) + " |" for row in table.head(rows).iter_rows())
+    more = f"\n\n*{table.height - rows} more*" if table.height > rows else ""
+    return head + body + more
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.2f}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def code_version(number: int, *sections: str) -> str:
+    """Version of an asset's code and of the profile sections it reads.
+
+    Dagster marks what was made with another version as stale, so an edited setting shows in the UI without a run. A
+    file that is not YAML changes the version too; what is wrong with it is said when a video uses it.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        if sections and not path.stem.startswith("dagster"):
+            digest.update(repr((path.stem, _sections(path, sections))).encode())
+    return f"{number}-{digest.hexdigest()[:12]}" if sections else str(number)
+
+
+def _sections(path: Path, sections: tuple[str, ...]) -> object:
+    text = path.read_text(encoding="utf-8")
+    try:
+        values = yaml.safe_load(text)
+        return [values.get("extends"), [values.get(section) for section in sections]]
+    except (yaml.YAMLError, AttributeError):
+        return text
+
+
+def failure(error: AutoRiskError) -> dg.Failure:
+    """A failed partition that says file, cause and fix; a rerun without a change cannot help wrong input."""
+    return dg.Failure(description=str(error), allow_retries=not isinstance(error, InputError))

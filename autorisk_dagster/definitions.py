@@ -1,0 +1,38 @@
+"""The code location: every asset, job, schedule and resource of the project."""
+
+from __future__ import annotations
+
+import os
+
+import dagster as dg
+
+from assets import ingest, kinematics, mining, perception, reasoning, reporting, severity
+from autorisk_dagster.io import FrameStore
+from autorisk_dagster.jobs import fleet_batch, process_video
+from autorisk_dagster.paths import CONFIGS, data_folder
+from autorisk_dagster.schedules import nightly_fleet_batch
+from resources.detectors import Detectors
+from resources.media_store import MediaStore
+from resources.profiles import Profiles
+from resources.progress import Progress
+from resources.reasoners import Reasoners
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Assets from `assets/`, back ends from `resources/`, settings from `configs/` and the environment."""
+    data = data_folder()
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules([ingest, perception, mining, kinematics, reasoning, severity, reporting]),
+        jobs=[process_video, fleet_batch],
+        schedules=[nightly_fleet_batch],
+        executor=dg.in_process_executor,
+        resources={
+            "io_manager": FrameStore(base_dir=str(data / "tables")),
+            "media": MediaStore(root=str(data)),
+            "profiles": Profiles(folder=str(CONFIGS)),
+            "detectors": Detectors(device=os.environ.get("AUTORISK_DEVICE", "cpu")),
+            "reasoners": Reasoners(),
+            "progress": Progress(console=os.environ.get("AUTORISK_PROGRESS") == "1"),
+        },
+    )

@@ -1,0 +1,45 @@
+"""Tables between assets: one Parquet file per asset and video, whole or not there at all.
+
+dagster-polars 0.27.12 cannot read with polars 2.1, hence this small IO manager on Dagster's `UPathIOManager`.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+import dagster as dg
+import polars as pl
+from upath import UPath
+
+
+class FrameStoreIOManager(dg.UPathIOManager):
+    """Writes to a temporary name and moves, so that a killed run leaves no half table under a good name."""
+
+    extension: str | None = ".parquet"
+
+    def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:
+        """Write `obj` at `path`."""
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                obj.write_parquet(file)
+            path.fs.mv(temporary.path, path.path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        context.add_output_metadata({"dagster/row_count": obj.height})
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:  # noqa: ARG002 - Dagster's signature
+        """Read the table at `path`."""
+        with path.open("rb") as file:
+            return pl.read_parquet(file)
+
+
+class FrameStore(dg.ConfigurableIOManagerFactory):
+    """Parquet tables under `base_dir`: a local folder or any URL that fsspec knows."""
+
+    base_dir: str
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> FrameStoreIOManager:  # noqa: ARG002
+        """The IO manager of one run."""
+        return FrameStoreIOManager(base_path=UPath(self.base_dir))

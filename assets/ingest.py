@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import dagster as dg
-import polars as pl
 
-from assets.tabulate import OWNERS, code_version, failure, schema_check, table_result
+from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
@@ -15,6 +14,7 @@ from resources.profiles import Profiles
 
 @dg.asset(
     partitions_def=videos,
+    dagster_type=TABLE,
     group_name="ingest",
     kinds={"video", "polars"},
     owners=OWNERS,
@@ -24,10 +24,8 @@ from resources.profiles import Profiles
         dg.AssetCheckSpec("decodable", asset="source_video", blocking=True, description="At least one frame decodes."),
     ],
 )
-def source_video(
-    context: dg.AssetExecutionContext, media: MediaStore, profiles: Profiles
-) -> dg.MaterializeResult:
-    """Facts of the file: true duration and timestamps, codec, geometry, sound, SHA-256, and the profile it is judged by."""
+def source_video(context: dg.AssetExecutionContext, media: MediaStore, profiles: Profiles) -> dg.MaterializeResult:
+    """Facts of the file: true duration and timestamps, codec, geometry, sound, SHA-256 and profile."""
     from autorisk_dagster.video.probe import probe
 
     try:

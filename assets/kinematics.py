@@ -5,7 +5,7 @@ import math
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, code_version, failure, schema_check, table_result
+from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
 from resources.profiles import Profiles
@@ -13,6 +13,7 @@ from resources.profiles import Profiles
 
 @dg.asset(
     partitions_def=videos,
+    dagster_type=TABLE,
     group_name="kinematics",
     kinds={"numpy", "polars"},
     owners=OWNERS,
@@ -29,7 +30,7 @@ def clip_ttc(
     tracks: pl.DataFrame,
     profiles: Profiles,
 ) -> dg.MaterializeResult:
-    """Time to collision by expansion: the minimum that is significant, critical tracks, and the timeline of each clip."""
+    """Time to collision by expansion: significant minimum, critical tracks and timeline of each clip."""
     from autorisk_dagster.kinematics.clip_ttc import clip_ttc as measure
 
     facts = source_video.row(0, named=True)
@@ -60,15 +61,14 @@ def clip_ttc(
 
 @dg.asset(
     partitions_def=videos,
+    dagster_type=TABLE,
     group_name="kinematics",
     kinds={"numpy", "polars"},
     owners=OWNERS,
     code_version=code_version(1, "near_miss", "perception"),
     check_specs=[schema_check("near_miss_events")],
 )
-def near_miss_events(
-    source_video: pl.DataFrame, tracks: pl.DataFrame, profiles: Profiles
-) -> dg.MaterializeResult:
+def near_miss_events(source_video: pl.DataFrame, tracks: pl.DataFrame, profiles: Profiles) -> dg.MaterializeResult:
     """Near misses between pairs of road users: `NearMissDetector` version 1.0 over all processed frames."""
     from autorisk_dagster.kinematics.events import find_near_misses
 

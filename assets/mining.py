@@ -1,11 +1,12 @@
 """Mining: the moments worth a look, cut out as clips."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, code_version, failure, schema_check, table_result
+from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
@@ -16,6 +17,7 @@ from resources.progress import Progress
 
 @dg.asset(
     partitions_def=videos,
+    dagster_type=TABLE,
     group_name="mining",
     kinds={"video", "polars"},
     owners=OWNERS,
@@ -50,7 +52,7 @@ def mined_clips(
         scores = score_windows(frame_signals, settings)
         candidates = find_candidates(scores, settings, facts["duration_sec"])
         source = Path(media.ledger.get(key).path)
-        rows = []
+        rows: list[dict[str, Any]] = []
         with progress.over(context.log, "clips", sum(c.end_sec - c.start_sec for c in candidates)) as report:
             done_sec = 0.0
             for number, found in enumerate(candidates, start=1):

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, code_version, failure, schema_check, table_result
+from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
 from resources.detectors import Detectors
@@ -24,14 +24,16 @@ _VERSION = code_version(1, "perception", "detector")
     group_name="perception",
     outs={
         "frame_signals": dg.AssetOut(
+            dagster_type=TABLE,
             description="Sound, motion and proximity per window of the video.",
             kinds={"opencv", "polars"},
             owners=OWNERS,
             code_version=_VERSION,
         ),
         "tracks": dg.AssetOut(
-            description="Road users in every processed frame: box, class, confidence and track; what is part of the own "
-            "vehicle or burnt into the picture is marked still and not followed.",
+            dagster_type=TABLE,
+            description="Road users in every processed frame: box, class, confidence and track; what is part of the "
+            "own vehicle or burnt into the picture is marked still and not followed.",
             kinds={"onnx", "polars"},
             owners=OWNERS,
             code_version=_VERSION,
@@ -107,7 +109,7 @@ def perception(
             "detections": found.tracks.height,
             "tracks": followed["track_id"].n_unique(),
             "still_boxes": int(found.tracks["still"].sum()),
-            "camera_moves": found.camera_moves,
+            "moving_share": found.moving_share,
         },
         [
             dg.AssetCheckResult(

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, code_version, failure, schema_check, table_result
+from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
@@ -13,6 +13,7 @@ from resources.reasoners import Reasoners
 
 @dg.asset(
     partitions_def=videos,
+    dagster_type=TABLE,
     group_name="reasoning",
     kinds={"python", "polars"},
     owners=OWNERS,

@@ -15,7 +15,17 @@ from resources.media_store import MediaStore
 from resources.profiles import Profiles
 from resources.progress import Progress
 
-_PACKAGES = ("autorisk-dagster", "dagster", "av", "opencv-python", "onnxruntime", "trackers", "supervision", "numpy", "polars")
+_PACKAGES = (
+    "autorisk-dagster",
+    "dagster",
+    "av",
+    "opencv-python",
+    "onnxruntime",
+    "trackers",
+    "supervision",
+    "numpy",
+    "polars",
+)
 
 
 @dg.asset(
@@ -45,7 +55,7 @@ def safety_report(
     profiles: Profiles,
     progress: Progress,
 ) -> dg.MaterializeResult:
-    """One HTML file: ranked clips that play, plain and annotated, why each was mined, TTC, rules, near misses, provenance."""
+    """One HTML file: ranked clips that play, why each was mined, TTC, rules, near misses, provenance."""
     from autorisk_dagster.kinematics.events import find_near_misses
     from autorisk_dagster.mining.fusion import score_windows
     from autorisk_dagster.reporting.annotate import annotate_clip

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, code_version, failure, schema_check, table_result
+from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
 from resources.profiles import Profiles
@@ -11,6 +11,7 @@ from resources.profiles import Profiles
 
 @dg.asset(
     partitions_def=videos,
+    dagster_type=TABLE,
     group_name="severity",
     kinds={"python", "polars"},
     owners=OWNERS,
@@ -56,6 +57,7 @@ def corrected_severities(
 
 @dg.asset(
     partitions_def=videos,
+    dagster_type=TABLE,
     group_name="severity",
     kinds={"python", "polars"},
     owners=OWNERS,

@@ -18,6 +18,8 @@ from autorisk_dagster.paths import CONFIGS
 
 OWNERS = ["team:fleet-safety"]
 SCHEMA_CHECK = "schema"
+# Said explicitly: with checks beside the table Dagster accepts no parameter on MaterializeResult to infer it from.
+TABLE = dg.PythonObjectDagsterType(pl.DataFrame, name="Table")
 
 
 def schema_check(asset: str) -> dg.AssetCheckSpec:

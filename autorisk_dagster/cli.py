@@ -26,6 +26,8 @@ from autorisk_dagster.sources import SourceLedger, SourceRecord, discover
 if TYPE_CHECKING:
     import dagster as dg
 
+    from autorisk_dagster.samples import ApproachTruth
+
 _STYLES = {"HIGH": "bold red", "MEDIUM": "dark_orange", "LOW": "yellow", "NONE": "green"}
 
 
@@ -83,10 +85,10 @@ def run(paths: tuple[Path, ...], profile: str | None, again: bool, verbose: bool
 @main.command()
 def status() -> None:
     """Every registered video: which assets are there, which failed, how bad it is."""
+    import dagster as dg
     from rich.console import Console
     from rich.table import Table
 
-    import dagster as dg
     from autorisk_dagster.partitions import videos
 
     records = SourceLedger(data_folder() / "sources").all()
@@ -170,7 +172,7 @@ def _register(instance: dg.DagsterInstance, paths: Iterable[Path], profile: str 
 def _process(
     instance: dg.DagsterInstance, records: Sequence[SourceRecord], *, again: bool, verbose: bool
 ) -> list[Outcome]:
-    os.environ["AUTORISK_PROGRESS"] = "0" if verbose else "1"
+    os.environ["AUTORISK_PROGRESS"] = "1" if sys.stderr.isatty() and not verbose else "0"
     from autorisk_dagster.definitions import defs as definitions
 
     job = definitions().resolve_job_def("process_video")
@@ -199,12 +201,18 @@ def _to_make(instance: dg.DagsterInstance, job: dg.JobDefinition, key: str) -> l
         filters = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[key])
         latest = instance.fetch_materializations(filters, limit=1).records
         made_by = latest[0].asset_materialization.tags if latest and latest[0].asset_materialization else None
-        current = made_by is not None and (made_by or {}).get("dagster/code_version") == node.code_version
+        current = made_by is not None and made_by.get("dagster/code_version") == node.code_version and _stored(key, name)
         if not current or any(parent.to_user_string() in wanted for parent in node.parent_keys):
             wanted.add(name)
     if wanted & {"frame_signals", "tracks"}:
         wanted |= {"frame_signals", "tracks"}  # one pass makes both
     return [name for name in PER_VIDEO if name in wanted]
+
+
+def _stored(key: str, asset: str) -> bool:
+    if asset == "safety_report":
+        return (data_folder() / "media" / key / "report.html").exists()
+    return (data_folder() / "tables" / asset / f"{key}.parquet").exists()
 
 
 def _execute(
@@ -266,7 +274,7 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _print_truth(key: str, truth: object) -> None:
+def _print_truth(key: str, truth: ApproachTruth) -> None:
     from rich.console import Console
     from rich.table import Table
 

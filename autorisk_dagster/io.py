@@ -35,7 +35,7 @@ class FrameStoreIOManager(dg.UPathIOManager):
             return pl.read_parquet(file)
 
 
-class FrameStore(dg.ConfigurableIOManagerFactory):
+class FrameStore(dg.ConfigurableIOManagerFactory[FrameStoreIOManager]):
     """Parquet tables under `base_dir`: a local folder or any URL that fsspec knows."""
 
     base_dir: str

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dagster as dg
 
-from autorisk_dagster.partitions import videos
-
 PER_VIDEO = (
     "source_video",
     "frame_signals",
@@ -22,14 +20,12 @@ PER_VIDEO = (
 process_video = dg.define_asset_job(
     "process_video",
     selection=dg.AssetSelection.assets(*PER_VIDEO),
-    partitions_def=videos,
     description="Everything between one video file and its safety report.",
 )
 
 fleet_batch = dg.define_asset_job(
     "fleet_batch",
     selection=dg.AssetSelection.assets(*PER_VIDEO),
-    partitions_def=videos,
     # Behind what a person asked for by hand.
     tags={"dagster/priority": "-1", "autorisk/batch": "fleet"},
     description="The same for every registered video that is missing or failed; one run a video, so that one bad "

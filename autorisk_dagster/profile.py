@@ -37,7 +37,9 @@ class PerceptionSettings(Section):
     flow_height_px: int = Field(240, ge=60, le=1080, description="short edge of the grey frame for flow")
     detection_rate_hz: float = Field(10.0, gt=0, le=60, description="frames a second that the detector looks at")
     min_confidence: float = Field(0.3, gt=0, lt=1, description="detections under this are dropped")
-    nms_iou: float = Field(0.5, gt=0, lt=1, description="overlap over which vehicle boxes are one (all vehicle classes)")
+    nms_iou: float = Field(
+        0.5, gt=0, lt=1, description="overlap over which vehicle boxes are one (all vehicle classes)"
+    )
     scene_cut_threshold: float = Field(0.5, gt=0, le=1, description="histogram distance at which a cut is declared")
     still_share: float = Field(0.5, gt=0, le=1, description="share of the video a still box must be seen in")
 
@@ -50,13 +52,13 @@ class MiningSettings(Section):
     weight_motion: float = Field(0.4, ge=0, le=1)
     weight_proximity: float = Field(0.3, ge=0, le=1)
     loudness_full_db: float = Field(12.0, gt=0, description="loudness over the local floor that scores 1")
-    flow_full_px: float = Field(6.0, gt=0, description="mean flow, px of a 240 px frame per 0.1 s, that scores 1")
-    flow_variance_full_px2: float = Field(60.0, gt=0, description="flow variance that scores 1")
+    flow_full_px: float = Field(8.0, gt=0, description="mean flow, px of a 240 px frame per 0.1 s, that scores 1")
+    flow_variance_full_px2: float = Field(100.0, gt=0, description="flow variance that scores 1")
     proximity_full: float = Field(0.5, gt=0, le=1, description="raw proximity that scores 1")
-    min_score: float = Field(0.15, ge=0, le=1, description="a peak under this is no candidate")
+    min_score: float = Field(0.2, ge=0, le=1, description="a peak under this is no candidate")
     min_prominence: float = Field(0.05, ge=0, le=1)
     min_distance_sec: float = Field(2.0, gt=0, description="peaks closer than this are one")
-    merge_gap_sec: float = Field(1.0, ge=0, description="clips whose peaks are closer than this are merged")
+    context_sec: float = Field(1.0, ge=0, description="a peak at least this far inside a higher one's clip is merged in")
     top_n: int = Field(20, ge=1, le=1000)
     clip_sec: float = Field(10.0, gt=0, le=60, description="longest clip")
 
@@ -69,7 +71,7 @@ class MiningSettings(Section):
 
 
 class NearMissSettings(Section):
-    """`NearMissDetector` version 1.0: defaults of seed 002's configuration reference (fps follows detection_rate_hz)."""
+    """`NearMissDetector` version 1.0: seed 002's defaults (fps follows detection_rate_hz)."""
 
     proximity_px: float = Field(100.0, gt=0)
     ttc_threshold: float = Field(2.0, gt=0)

@@ -212,12 +212,21 @@ def empty(schema: Schema) -> pl.DataFrame:
 
 
 def frame(rows: list[dict[str, Any]], schema: Schema) -> pl.DataFrame:
-    """A table from rows of Python values; every row must carry exactly the columns of `schema`."""
+    """A table from rows of Python values; every row must carry exactly the columns of `schema`.
+
+    Raises:
+        InputError: other columns, or a value that its column cannot hold (Polars would make it null from a row).
+    """
     wanted = set(schema)
     for row in rows:
         if set(row) != wanted:
             raise InputError(f"row has columns {sorted(row)}, expected {sorted(wanted)}")
-    return pl.DataFrame(rows, schema=schema)
+    try:
+        return pl.DataFrame(
+            {name: pl.Series(name, [row[name] for row in rows], dtype) for name, dtype in schema.items()}
+        )
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        raise InputError(f"a value does not fit its column: {error}") from error
 
 
 NON_NEGATIVE = (
@@ -248,7 +257,17 @@ SHARES = (
     "risk_score",
     "worst_risk_score",
 )
-NEVER_NULL = ("video_id", "clip_id", "event_id", "window_index", "frame_index", "rank", "start_sec", "end_sec", "outcome")
+NEVER_NULL = (
+    "video_id",
+    "clip_id",
+    "event_id",
+    "window_index",
+    "frame_index",
+    "rank",
+    "start_sec",
+    "end_sec",
+    "outcome",
+)
 
 
 def pandera_schema(schema: Schema) -> pa.DataFrameSchema:
@@ -263,9 +282,7 @@ def pandera_schema(schema: Schema) -> pa.DataFrameSchema:
             found.append(pa.Check.in_range(0.0, 1.0))
         return found
 
-    columns = {
-        name: pa.Column(dtype, checks(name), nullable=name not in NEVER_NULL) for name, dtype in schema.items()
-    }
+    columns = {name: pa.Column(dtype, checks(name), nullable=name not in NEVER_NULL) for name, dtype in schema.items()}
     return pa.DataFrameSchema(columns, strict=True, ordered=True)
 
 

@@ -38,7 +38,8 @@ class Progress(dg.ConfigurableResource["Progress"]):
             return
 
         from rich.console import Console
-        from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
 
         columns = (TextColumn("{task.description:<11}"), BarColumn(), TextColumn("{task.fields[rate]}"))
         with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:

@@ -1,0 +1,99 @@
+"""The command line as a newcomer uses it: its own data folder, its own Dagster home, the shipped detector."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autorisk_dagster.paths import CONFIGS
+from tests.blob_world import film_crossing
+
+
+class Project:
+    """Runs `autorisk` in a process of its own, so that settings are read anew each time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.configs = folder / "configs"
+        shutil.copytree(CONFIGS, self.configs)
+        self.data = folder / "data"
+        self.environment = {
+            **os.environ,
+            "AUTORISK_CONFIGS": str(self.configs),
+            "AUTORISK_DATA": str(self.data),
+            "DAGSTER_HOME": str(folder / "home"),
+        }
+
+    def autorisk(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from autorisk_dagster.cli import main; main()", *map(str, arguments)]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return film_crossing(tmp_path_factory.mktemp("footage") / "Drive 1.mp4", seconds=4.0)
+
+
+def test_run_prints_the_table_and_a_second_run_makes_nothing(project: Project, video: Path) -> None:
+    first = project.autorisk("run", video)
+    assert first.returncode == 0, first.stderr
+    for word in ("video", "clips", "worst severity", "near misses", "report"):
+        assert word in first.stdout
+    (report,) = project.data.glob("media/drive-1-*/report.html")
+    assert report.stat().st_size > 100_000
+    again = project.autorisk("run", video)
+    assert "up to date" in again.stderr
+
+
+def test_a_changed_setting_makes_again_what_reads_it_and_what_is_behind_it(project: Project, video: Path) -> None:
+    project.autorisk("run", video)
+    profile = project.configs / "default.yaml"
+    before = profile.read_text(encoding="utf-8")
+    assert "r3_fused: 0.65" in before
+    profile.write_text(before.replace("r3_fused: 0.65", "r3_fused: 0.66"), encoding="utf-8")
+    again = project.autorisk("run", video)
+    # corrected_severities, severity_ranking and safety_report; perception, mining and reasoning are kept
+    assert "3 assets to make, 7 kept" in again.stderr
+
+
+def test_a_video_whose_step_failed_is_made_from_there_on(project: Project, video: Path) -> None:
+    project.autorisk("run", video)
+    (table,) = project.data.glob("tables/severity_ranking/drive-1-*.parquet")
+    table.unlink()
+    again = project.autorisk("run", video)
+    assert "2 assets to make, 8 kept" in again.stderr
+    assert table.exists()
+
+
+def test_an_unknown_setting_fails_the_video_and_names_the_key(project: Project, video: Path) -> None:
+    (project.configs / "typo.yaml").write_text("extends: default\nmining: {wieght_audio: 1}\n", encoding="utf-8")
+    found = project.autorisk("run", video, "--profile", "typo")
+    assert found.returncode == 1
+    assert "profile typo: mining.wieght_audio: Extra inputs are not permitted" in found.stderr
+    (project.configs / "typo.yaml").unlink()
+
+
+def test_a_bad_file_among_good_ones_is_one_failed_row(project: Project, video: Path, tmp_path: Path) -> None:
+    torn = tmp_path / "torn.mp4"
+    torn.write_bytes(b"\0" * 64)
+    found = project.autorisk("run", torn, video)
+    assert found.returncode == 1
+    assert "failed" in found.stdout and "torn.mp4" in found.stdout.replace("\n", "")
+    assert "report.html" in found.stdout.replace("\n", "")
+    status = project.autorisk("status").stdout
+    assert "source_video" in status and "10 of 10" in status
+
+
+def test_nothing_to_ingest_is_an_error_that_says_why(project: Project, tmp_path: Path) -> None:
+    found = project.autorisk("ingest", tmp_path / "missing.mp4")
+    assert found.returncode == 1
+    assert "does not exist" in found.stderr

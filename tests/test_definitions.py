@@ -1,0 +1,69 @@
+"""The code location: what it holds, and what importing it does not load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import dagster as dg
+
+from autorisk_dagster.definitions import defs
+from autorisk_dagster.jobs import PER_VIDEO
+
+HEAVY = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "diffusers",
+    "cv2",
+    "pandera",
+    "ultralytics",
+    "supervision",
+    "trackers",
+)
+HEAVY += ("onnxruntime", "av", "scipy", "plotly", "matplotlib", "soundfile")
+
+
+def test_importing_the_definitions_loads_no_heavy_module() -> None:
+    program = (
+        "import sys; from autorisk_dagster.definitions import defs; defs(); "
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_every_asset_says_what_it_is() -> None:
+    graph = defs().resolve_asset_graph()
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(PER_VIDEO)
+    for name in PER_VIDEO:
+        node = graph.get(dg.AssetKey(name))
+        assert node.description and node.group_name != "default" and node.code_version, name
+        assert node.kinds and node.owners, name
+        assert node.partitions_def is not None and node.partitions_def.name == "videos", name
+
+
+def test_lineage_leads_from_the_severity_to_the_file() -> None:
+    graph = defs().resolve_asset_graph()
+    upstream = {key.to_user_string() for key in graph.get_ancestor_asset_keys(dg.AssetKey("corrected_severities"))}
+    assert upstream == {
+        "source_video",
+        "frame_signals",
+        "tracks",
+        "mined_clips",
+        "clip_ttc",
+        "near_miss_events",
+        "reason_outputs",
+    }
+
+
+def test_every_table_has_a_blocking_schema_check() -> None:
+    graph = defs().resolve_asset_graph()
+    blocking = {key.asset_key.to_user_string() for key in graph.asset_check_keys if graph.get(key).blocking}
+    assert blocking >= set(PER_VIDEO) - {"safety_report"}
+
+
+def test_the_jobs_hold_the_whole_way() -> None:
+    for name in ("process_video", "fleet_batch"):
+        job = defs().resolve_job_def(name)
+        assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(PER_VIDEO)

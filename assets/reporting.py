@@ -134,7 +134,7 @@ def _provenance(context: dg.AssetExecutionContext, inputs: dict[str, pl.DataFram
     software = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return {
         **detector,
-        "Dagster run": context.run_id,
+        "Dagster run": context.run.run_id,
         **hashes,
         "Software": f"Python {platform.python_version()}, {software}",
     }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from autorisk_dagster.perception.detections import Detections
 from autorisk_dagster.video.clips import Mp4Writer
 
-WIDTH, HEIGHT = 320, 180
+WIDTH, HEIGHT = 480, 180
 _COLOURS = {"car": (40, 40, 230), "bus": (230, 60, 40), "person": (60, 220, 40)}  # BGR
 
 
@@ -53,7 +53,7 @@ def film_crossing(target: Path, seconds: float = 6.0, rate_hz: float = 10.0, hor
         for index in range(round(seconds * rate_hz)):
             at = index / rate_hz
             frame = road.copy()
-            reach = round(14 + abs(seconds / 2 - at) * 45)
+            reach = round(14 + abs(seconds / 2 - at) * 65)
             for label, centre in (("car", WIDTH // 2 - reach), ("bus", WIDTH // 2 + reach)):
                 cv2.rectangle(frame, (centre - 14, 80), (centre + 14, 104), _COLOURS[label], -1)
             writer.write(frame, at)

@@ -24,6 +24,10 @@ UNIT_SEC = 0.1
 # Farther apart than this, a car at town speed has moved on by more than its own length: nothing to match.
 MAX_GAP_SEC = 0.5
 
+# OpenCV's vector code leaves differences of 1e-14 between two runs on the same frames. Rounded away, the same video gives
+# the same table, and nothing that depends on it becomes stale for noise.
+_DECIMALS = 6
+
 _COLUMNS = ("flow_mean_px", "flow_variance_px2")
 
 
@@ -64,8 +68,8 @@ class MotionSignals:
         variances: list[float | None] = []
         for window in range(window_count(duration_sec, self._window_sec)):
             seconds, mean_sum, variance_sum = self._sums.get(window, (0.0, 0.0, 0.0))
-            means.append(mean_sum / seconds if seconds else None)
-            variances.append(variance_sum / seconds if seconds else None)
+            means.append(round(mean_sum / seconds, _DECIMALS) if seconds else None)
+            variances.append(round(variance_sum / seconds, _DECIMALS) if seconds else None)
         return pl.DataFrame(
             dict(zip(_COLUMNS, (means, variances), strict=True)), schema={c: tables.FRAME_SIGNALS[c] for c in _COLUMNS}
         )

@@ -24,7 +24,7 @@ from autorisk_dagster.mining.proximity import proximity_windows
 from autorisk_dagster.mining.windows import FrameCounts, assemble
 from autorisk_dagster.perception.detections import Detections, Detector
 from autorisk_dagster.perception.still_boxes import frames_moving, mark_still
-from autorisk_dagster.perception.tracker import RoadUserTracker
+from autorisk_dagster.perception.tracker import RoadUserTracker, settle_labels
 from autorisk_dagster.profile import PerceptionSettings
 from autorisk_dagster.video.reader import AudioBlock, VideoFrame, VideoReader
 from autorisk_dagster.video.scenes import SceneCutDetector
@@ -165,7 +165,7 @@ def perceive(
                 progress(time_sec)
         decoded, corrupt = reader.frames_decoded, reader.corrupt_frames
 
-    found = follower.finish()
+    found = settle_labels(follower.finish())
     timestamps_sec = np.array(follower.timestamps_sec)
     flow = motion.finish(duration_sec)
     start_sec = pl.int_range(pl.len()) * settings.window_sec

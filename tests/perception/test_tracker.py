@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from autorisk_dagster import tables
 from autorisk_dagster.errors import InputError
 from autorisk_dagster.perception.detections import Detections
-from autorisk_dagster.perception.tracker import RoadUserTracker
+from autorisk_dagster.perception.tracker import RoadUserTracker, settle_labels
 
 KITTI = Path(__file__).parents[2].parent / "shared" / "data" / "kitti_tracking"
 
@@ -111,12 +112,14 @@ def test_follows_at_four_frames_a_second() -> None:
     assert ids(follow(RoadUserTracker(4), [boxes(car(50 * n)) for n in range(5)], rate_hz=4)) == [[None]] + [[1]] * 4
 
 
-def test_the_label_is_the_running_majority_and_a_tie_changes_nothing() -> None:
-    said = ["car", "car", "truck", "truck", "truck", "car", "car"]
-    rows = follow(RoadUserTracker(10), [boxes(car(0, label=label)) for label in said])
-    # The first frame has no number yet, so its "car" is not counted. Counts car:truck from the second frame on are
-    # 1:0, 1:1 (tie, car stays), 1:2, 1:3, 2:3, 3:3 (tie, truck stays).
-    assert [frame[0]["label"] for frame in rows] == ["car", "car", "car", "truck", "truck", "truck", "truck"]
+def test_a_track_has_one_label_and_near_boxes_say_more_than_far_ones() -> None:
+    # Three times a truck at 10 x 8 px: 3 * 0.5 * 80 = 120. Once a bus at 100 x 80 px: 0.4 * 8000 = 3200.
+    far = {"x1_px": 0.0, "y1_px": 0.0, "x2_px": 10.0, "y2_px": 8.0, "confidence": 0.5, "label": "truck", "track_id": 1}
+    near = far | {"x2_px": 100.0, "y2_px": 80.0, "confidence": 0.4, "label": "bus"}
+    other = far | {"track_id": 2, "label": "car"}
+    alone = far | {"track_id": None, "label": "person"}
+    settled = settle_labels(pl.DataFrame([far, other, far, alone, far, near]))
+    assert settled["label"].to_list() == ["bus", "car", "bus", "person", "bus", "bus"]
 
 
 def test_frames_without_boxes_give_no_rows() -> None:

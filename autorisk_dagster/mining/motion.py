@@ -24,8 +24,8 @@ UNIT_SEC = 0.1
 # Farther apart than this, a car at town speed has moved on by more than its own length: nothing to match.
 MAX_GAP_SEC = 0.5
 
-# OpenCV's vector code leaves differences of 1e-14 between two runs on the same frames. Rounded away, the same video gives
-# the same table, and nothing that depends on it becomes stale for noise.
+# OpenCV's vector code leaves differences of 1e-14 between two runs on the same frames. Rounded away, the same video
+# gives the same table, and nothing that depends on it becomes stale for noise.
 _DECIMALS = 6
 
 _COLUMNS = ("flow_mean_px", "flow_variance_px2")

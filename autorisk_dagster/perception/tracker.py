@@ -160,7 +160,7 @@ def settle_labels(tracks: pl.DataFrame) -> pl.DataFrame:
     """Give every track one label: that with the largest sum of confidence x box area over the whole track.
 
     A far vehicle is a few pixels, and a detector calls it car, truck or bus by turns; near, it has much to go by. So a
-    vote weighs what the detector saw. Boxes without a track keep their own label; at a tie the first in the alphabet wins.
+    vote weighs what the detector saw. Boxes without a track keep their own label; ties go by the alphabet.
 
     Args:
         tracks: `tables.TRACKS` of one video

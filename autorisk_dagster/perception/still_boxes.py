@@ -55,10 +55,15 @@ def frames_moving(signals: pl.DataFrame, timestamps_sec: NDArray[np.float64]) ->
     Returns:
         (n,) bool; False where no window covers the frame or its flow was not measured.
     """
-    windows = signals.filter(pl.col("flow_mean_px").is_finite() & (pl.col("flow_mean_px") >= MOVING_FLOW_PX))
+    drives = pl.col("flow_mean_px").is_finite() & (pl.col("flow_mean_px") >= MOVING_FLOW_PX)
+    windows = signals.filter(drives).sort("start_sec")
     start, end = windows["start_sec"].to_numpy(), windows["end_sec"].to_numpy()
-    times = np.asarray(timestamps_sec, np.float64)[:, None]
-    return np.asarray(((start <= times) & (times < end)).any(axis=1), dtype=np.bool_)
+    times = np.asarray(timestamps_sec, np.float64)
+    if not len(start):
+        return np.zeros(len(times), dtype=np.bool_)
+    # Windows do not overlap: the last one that starts at or before a frame is the only one that can hold it.
+    before = np.searchsorted(start, times, side="right") - 1
+    return np.asarray((before >= 0) & (times < end[before]), dtype=np.bool_)
 
 
 def mark_still(

@@ -1,0 +1,100 @@
+"""Near-miss events of a video: the track table, frame by frame, through `NearMissDetector` version 1.0.
+
+Assumptions: a road user's centroid is the middle of its box; ids are never reused, and start anew at a scene cut, so
+that no trajectory crosses one; a row without an id, or marked still (own bonnet, overlay), is no road user in traffic.
+Processed frames in which nothing was tracked are passed too: they break the runs that confirm an event.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict, deque
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from autorisk_dagster import tables
+from autorisk_dagster.kinematics.near_miss import TRAJECTORY_POINTS, NearMissDetector, Pair
+from autorisk_dagster.profile import NearMissSettings
+
+
+@dataclass(frozen=True)
+class NearMissResult:
+    """What one pass over the tracks found.
+
+    Attributes:
+        events: `tables.NEAR_MISS_EVENTS`, ordered by frame and ids
+        active_pairs: frame_index -> the pairs whose last event is less than `debounce_frames` old, smaller id first;
+            frames without any are left out
+    """
+
+    events: pl.DataFrame
+    active_pairs: dict[int, list[Pair]]
+
+
+def find_near_misses(tracks: pl.DataFrame, settings: NearMissSettings, rate_hz: float) -> NearMissResult:
+    """Events and active pairs of one video.
+
+    Args:
+        tracks: `tables.TRACKS`
+        settings: the detector's parameters
+        rate_hz: processed frames per second, measured on this video; the detector's `fps`
+    """
+    detector = NearMissDetector(fps=rate_hz, **settings.model_dump())
+    moving = tracks.filter(pl.col("track_id").is_not_null() & ~pl.col("still").fill_null(False)).sort(
+        "frame_index", "track_id"
+    )
+    if moving.is_empty():
+        return NearMissResult(tables.empty(tables.NEAR_MISS_EVENTS), {})
+
+    rows_of_frame: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in moving.iter_rows(named=True):
+        rows_of_frame[row["frame_index"]].append(row)
+    trajectories: dict[int, deque[tuple[int, float, float]]] = defaultdict(lambda: deque(maxlen=TRAJECTORY_POINTS))
+    events: list[dict[str, Any]] = []
+    for frame_index in range(min(rows_of_frame), max(rows_of_frame) + 1):
+        rows = rows_of_frame.get(frame_index, [])
+        for event in detector.process_frame(frame_index, _tracked_objects(rows, trajectories)):
+            events.append(
+                event
+                | {
+                    "event_id": f"e{len(events) + 1:04d}",
+                    "source_frame": rows[0]["source_frame"],
+                    "timestamp_sec": rows[0]["timestamp_sec"],
+                }
+            )
+    return NearMissResult(tables.frame(events, tables.NEAR_MISS_EVENTS), _active_pairs(events, settings))
+
+
+def near_miss_events(tracks: pl.DataFrame, settings: NearMissSettings, rate_hz: float) -> pl.DataFrame:
+    """The events alone, `tables.NEAR_MISS_EVENTS`; see `find_near_misses`."""
+    return find_near_misses(tracks, settings, rate_hz).events
+
+
+def _tracked_objects(
+    rows: list[dict[str, Any]], trajectories: dict[int, deque[tuple[int, float, float]]]
+) -> OrderedDict[int, dict[str, Any]]:
+    """The detector's input of one frame; extends each object's trajectory, of which only the last points are kept."""
+    objects: OrderedDict[int, dict[str, Any]] = OrderedDict()
+    for row in rows:
+        center = (row["x1_px"] + row["x2_px"]) / 2, (row["y1_px"] + row["y2_px"]) / 2
+        trajectory = trajectories[row["track_id"]]
+        trajectory.append((row["frame_index"], *center))
+        objects[row["track_id"]] = {
+            "id": row["track_id"],
+            "class": row["road_user"],
+            "label": row["label"],
+            "bbox": [row["x1_px"], row["y1_px"], row["x2_px"], row["y2_px"]],
+            "confidence": row["confidence"],
+            "center": center,
+            "trajectory": trajectory,
+        }
+    return objects
+
+
+def _active_pairs(events: list[dict[str, Any]], settings: NearMissSettings) -> dict[int, list[Pair]]:
+    active: dict[int, list[Pair]] = defaultdict(list)
+    for event in events:
+        for frame_index in range(event["frame_index"], event["frame_index"] + settings.debounce_frames):
+            active[frame_index].append((event["object_id_1"], event["object_id_2"]))
+    return {frame_index: sorted(pairs) for frame_index, pairs in sorted(active.items())}

@@ -200,8 +200,9 @@ def _to_make(instance: dg.DagsterInstance, job: dg.JobDefinition, key: str) -> l
         node = graph.get(asset)
         filters = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[key])
         latest = instance.fetch_materializations(filters, limit=1).records
-        made_by = latest[0].asset_materialization.tags if latest and latest[0].asset_materialization else None
-        current = made_by is not None and made_by.get("dagster/code_version") == node.code_version and _stored(key, name)
+        made = latest[0].asset_materialization if latest else None
+        version = (made.tags or {}).get("dagster/code_version") if made else None
+        current = version == node.code_version and _stored(key, name)
         if not current or any(parent.to_user_string() in wanted for parent in node.parent_keys):
             wanted.add(name)
     if wanted & {"frame_signals", "tracks"}:

@@ -40,7 +40,7 @@ class PerceptionSettings(Section):
     nms_iou: float = Field(
         0.5, gt=0, lt=1, description="overlap over which vehicle boxes are one (all vehicle classes)"
     )
-    scene_cut_threshold: float = Field(0.5, gt=0, le=1, description="histogram distance at which a cut is declared")
+    scene_cut_threshold: float = Field(0.43, gt=0, le=1, description="jump of structural distance that is a cut")
     still_share: float = Field(0.5, gt=0, le=1, description="share of the video a still box must be seen in")
 
 
@@ -58,7 +58,7 @@ class MiningSettings(Section):
     min_score: float = Field(0.2, ge=0, le=1, description="a peak under this is no candidate")
     min_prominence: float = Field(0.05, ge=0, le=1)
     min_distance_sec: float = Field(2.0, gt=0, description="peaks closer than this are one")
-    context_sec: float = Field(1.0, ge=0, description="a peak at least this far inside a higher one's clip is merged in")
+    context_sec: float = Field(1.0, ge=0, description="a peak this far inside a higher one's clip is part of it")
     top_n: int = Field(20, ge=1, le=1000)
     clip_sec: float = Field(10.0, gt=0, le=60, description="longest clip")
 
@@ -86,8 +86,9 @@ class NearMissSettings(Section):
 class TtcSettings(Section):
     """Time to contact from expansion."""
 
-    critical_sec: float = Field(3.0, gt=0, description="a track whose upper bound is under this is critical")
-    critical_area_tau_sec: float = Field(1.5, gt=0, description="the same for the seed's area form A / (dA/dt)")
+    critical_area_tau_sec: float = Field(
+        1.5, gt=0, description="critical: upper bound of A / (dA/dt), half the time to contact, under this"
+    )
 
 
 class CorrectionSettings(Section):

@@ -91,8 +91,8 @@ def test_the_two_cars_are_followed_and_their_meeting_is_mined_and_judged(world: 
     clips = fleet.table("mined_clips", key)
     assert clips.filter((pl.col("start_sec") <= 3.0) & (pl.col("end_sec") >= 3.2)).height == 1
     events = fleet.table("near_miss_events", key)
-    # Each drives 6.5 px a frame; their distance is 28 + 130 |3 - t| px, under 100 px for t > 2.45 s: frames 2.5 to 2.9 s
-    # are the five that confirm.
+    # Each drives 6.5 px a frame; their distance is 28 + 130 |3 - t| px, under 100 px for t > 2.45 s: the
+    # frames from 2.5 to 2.9 s are the five that confirm.
     assert events.height == 1
     assert events["timestamp_sec"][0] == pytest.approx(2.9, abs=0.11)
     reasons = fleet.table("reason_outputs", key)

@@ -1,7 +1,5 @@
 """Ingest: what a video file is, before anything is made of it."""
 
-from pathlib import Path
-
 import dagster as dg
 
 from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
@@ -31,7 +29,7 @@ def source_video(context: dg.AssetExecutionContext, media: MediaStore, profiles:
     try:
         record = media.ledger.get(context.partition_key)
         profile = profiles.get(record.profile)
-        facts = probe(Path(record.path))
+        facts = probe(media.source(context.partition_key))
     except AutoRiskError as error:
         raise failure(error) from error
     row = {"video_id": context.partition_key, "profile": profile.name, **facts.row()}

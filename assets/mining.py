@@ -1,6 +1,5 @@
 """Mining: the moments worth a look, cut out as clips."""
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -51,7 +50,7 @@ def mined_clips(
         settings = profiles.get(facts["profile"]).mining
         scores = score_windows(frame_signals, settings)
         candidates = find_candidates(scores, settings, facts["duration_sec"])
-        source = Path(media.ledger.get(key).path)
+        source = media.source(key)
         rows: list[dict[str, Any]] = []
         with progress.over(context.log, "clips", sum(c.end_sec - c.start_sec for c in candidates)) as report:
             done_sec = 0.0

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -68,7 +67,7 @@ def perception(
     try:
         profile = profiles.get(facts["profile"])
         detector = detectors.get(profile)
-        path = Path(media.ledger.get(context.partition_key).path)
+        path = media.source(context.partition_key)
         with progress.over(context.log, "perception", facts["duration_sec"]) as report:
             found = perceive(path, facts["duration_sec"], detector, profile.perception, report)
     except AutoRiskError as error:

@@ -80,7 +80,7 @@ def safety_report(
         profile = profiles.get(facts["profile"])
         rate_hz = min(profile.perception.detection_rate_hz, facts["mean_fps"])
         pairs = find_near_misses(tracks, profile.near_miss, rate_hz).active_pairs
-        source = Path(media.ledger.get(key).path)
+        source = media.source(key)
         with progress.over(context.log, "annotation", float(mined_clips.height)) as report:
             for number, clip in enumerate(mined_clips.iter_rows(named=True), start=1):
                 original = media.path(clip["clip_path"])

@@ -19,6 +19,7 @@ import polars as pl
 
 from autorisk_dagster.errors import AutoRiskError, InputError
 from autorisk_dagster.jobs import PER_VIDEO
+from autorisk_dagster.orphans import PROCESS_TAG, close_orphans, this_process
 from autorisk_dagster.paths import CONFIGS, ROOT, data_folder
 from autorisk_dagster.profile import known_profiles, load_profile
 from autorisk_dagster.sources import SourceLedger, SourceRecord, discover
@@ -147,7 +148,9 @@ def _instance() -> dg.DagsterInstance:
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         shutil.copyfile(CONFIGS / "dagster_local.yaml", home / "dagster.yaml")
-    return dg.DagsterInstance.get()
+    instance = dg.DagsterInstance.get()
+    close_orphans(instance)
+    return instance
 
 
 def _register(instance: dg.DagsterInstance, paths: Iterable[Path], profile: str | None) -> list[SourceRecord]:
@@ -225,6 +228,7 @@ def _execute(
     level = "INFO" if verbose else "CRITICAL"
     result = job.execute_in_process(
         instance=instance,
+        tags={PROCESS_TAG: this_process()},
         partition_key=key,
         asset_selection=[dg.AssetKey(name) for name in assets],
         run_config={"loggers": {"console": {"config": {"log_level": level}}}},

@@ -7,14 +7,8 @@ from collections.abc import Iterable, Set
 import dagster as dg
 
 from autorisk_dagster.jobs import PER_VIDEO, fleet_batch
+from autorisk_dagster.orphans import UNFINISHED, close_orphans
 from autorisk_dagster.partitions import videos
-
-_UNFINISHED = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def videos_to_run(registered: Iterable[str], reported: Set[str], failed: Set[str], running: Set[str]) -> list[str]:
@@ -30,11 +24,12 @@ def videos_to_run(registered: Iterable[str], reported: Set[str], failed: Set[str
 def nightly_fleet_batch(context: dg.ScheduleEvaluationContext) -> dg.SkipReason | list[dg.RunRequest]:
     """Request one run per video; the run key holds the night, so that a second tick requests nothing twice."""
     instance = context.instance
+    close_orphans(instance)
     registered = instance.get_dynamic_partitions(videos.name or "")
     reported = instance.get_materialized_partitions(dg.AssetKey("safety_report"))
     statuses = [instance.get_status_by_partition(dg.AssetKey(name), registered, videos) or {} for name in PER_VIDEO]
     failed = {key for status in statuses for key, value in status.items() if value and value.name == "FAILED"}
-    unfinished = instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
+    unfinished = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
     running = {record.dagster_run.tags.get("dagster/partition", "") for record in unfinished}
     keys = videos_to_run(registered, reported, failed, running)
     if not keys:

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import dagster as dg
 
-from autorisk_dagster.errors import InputError
-from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.errors import InputError, VideoError
+from autorisk_dagster.sources import SourceLedger, fingerprint
 
 
 class MediaStore(dg.ConfigurableResource["MediaStore"]):
@@ -23,6 +23,20 @@ class MediaStore(dg.ConfigurableResource["MediaStore"]):
     def ledger(self) -> SourceLedger:
         """The registered videos."""
         return SourceLedger(Path(self.root) / "sources")
+
+    def source(self, video_id: str) -> Path:
+        """The footage of a registered video.
+
+        Raises:
+            VideoError: it is no longer where it was, or another file lies there now: nothing may be made of a video under
+                the name and hash of another.
+        """
+        path = Path(self.ledger.get(video_id).path)
+        if fingerprint(path) != video_id[-8:]:
+            raise VideoError(
+                path, f"is no longer the file registered as {video_id}", "Register it: autorisk ingest PATH."
+            )
+        return path
 
     def path(self, relative: str) -> Path:
         """The file behind a table row's relative path.

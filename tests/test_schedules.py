@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
+import subprocess
+import sys
+import uuid
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from autorisk_dagster.definitions import defs
+from autorisk_dagster.orphans import PROCESS_TAG, UNFINISHED, this_process
 from autorisk_dagster.schedules import nightly_fleet_batch, videos_to_run
 from autorisk_dagster.sources import SourceLedger
 
@@ -65,3 +70,27 @@ def test_one_night_requests_a_video_once() -> None:
         )
         requests = nightly_fleet_batch.evaluate_tick(context).run_requests or []
         assert [request.run_key for request in requests] == ["2026-03-01/new-00000000"]
+
+
+def test_a_video_whose_process_was_killed_is_asked_for_again() -> None:
+    """A killed run stays "started" in Dagster's history; without the check its video would never be retried."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions("videos", ["dead-00000000", "busy-00000000"])
+        for key, process in (
+            ("dead-00000000", f"{socket.gethostname()}:{gone.pid}"),
+            ("busy-00000000", this_process()),
+        ):
+            instance.add_run(
+                dg.DagsterRun(
+                    "process_video",
+                    run_id=str(uuid.uuid4()),
+                    status=dg.DagsterRunStatus.STARTED,
+                    tags={PROCESS_TAG: process, "dagster/partition": key},
+                )
+            )
+        assert tick(instance) == ["dead-00000000"]
+        assert [run.tags["dagster/partition"] for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))] == [
+            "busy-00000000"
+        ]

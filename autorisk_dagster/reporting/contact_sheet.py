@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_SHEET_BYTES = 600_000
 MAX_CLIPS = 12  # more would be too small to recognise; the sheet says how many are left out
-SHEET_WIDTH_PX = 1200
+SHEET_WIDTH_PX = 1100
 AROUND_PEAK_SEC = (-1.2, 0.0, 1.2)
 THUMBNAIL_WIDTH_PX = 640
 _SMALLER = (1.0, 0.8, 0.65, 0.5)

@@ -140,7 +140,10 @@ def test_a_second_run_gives_the_same_data_versions(world: World) -> None:
     """What did not change must leave what is behind it fresh."""
     fleet, key, _ = world
     before = _data_versions(fleet, key)
+    left_over = fleet.folder / "media" / key / "clips" / ".1a2b.tmp.mp4"  # of a run that was killed while it cut
+    left_over.write_bytes(b"half a clip")
     assert fleet.run(key).success
+    assert not left_over.exists()
     assert _data_versions(fleet, key) == before
 
 
@@ -158,6 +161,21 @@ def test_one_bad_file_fails_alone_and_says_why(tmp_path: Path, monkeypatch: pyte
         assert message.startswith("torn.mp4: ")
         assert not list((tmp_path / "data" / "tables").rglob("*.parquet"))
         assert fleet.run(right).success
+
+
+def test_another_file_in_the_place_of_a_registered_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A severity must never carry the name and hash of footage that it was not made from."""
+    place = film_crossing(tmp_path / "drive.mp4", seconds=2.0, horn=False)
+    with dg.instance_for_test() as instance:
+        fleet = Fleet(tmp_path / "data", instance, monkeypatch)
+        key = fleet.add(place)
+        film_crossing(place, seconds=3.0, horn=False)
+        failed = fleet.run(key)
+        assert not failed.success
+        event = next(e for e in failed.all_events if e.is_step_failure)
+        assert "is no longer the file registered as drive-" in event.step_failure_data.user_failure_data.description
 
 
 def test_a_killed_clip_leaves_no_file_under_a_good_name(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ class MediaStore(dg.ConfigurableResource["MediaStore"]):
         """The footage of a registered video.
 
         Raises:
-            VideoError: it is no longer where it was, or another file lies there now: nothing may be made of a video under
-                the name and hash of another.
+            VideoError: it is no longer where it was, or another file lies there now: nothing may be made of footage
+                under the name and hash of other footage.
         """
         path = Path(self.ledger.get(video_id).path)
         if fingerprint(path) != video_id[-8:]:

@@ -23,7 +23,7 @@ def test_a_row_shows_the_clip_before_at_and_after_its_peak(clip: Path) -> None:
     clips = tables.frame([clip_row(1, 1.0, 4.0, 2.5)], tables.MINED_CLIPS)
     picture = Image.open(io.BytesIO(contact_sheet([clip], clips, {"example-c01": "HIGH"})))
     assert picture.format == "PNG"
-    assert picture.width == 1200
+    assert picture.width == 1100
     row = np.asarray(picture.convert("L"))[26 + 8 + 60]  # under the caption
     # peak at 1.5 s of the clip: frames 6, 30 and 54 of it, which are 26, 50 and 74 of the video
     shown = [int(row[x]) for x in (200, 600, 1000)]

@@ -6,6 +6,7 @@ export DAGSTER_HOME := $(CURDIR)/.dagster
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test dev check lint types layers validate constraints clean
+.DEFAULT_GOAL := demo
 
 demo: $(VENV)/base.stamp  ## run the samples, or one's own: make demo VIDEO=path
 	$(BIN)/autorisk demo $(if $(VIDEO),"$(VIDEO)")
@@ -13,8 +14,7 @@ demo: $(VENV)/base.stamp  ## run the samples, or one's own: make demo VIDEO=path
 test: $(VENV)/dev.stamp  ## the test suite
 	$(BIN)/python -m pytest
 
-dev: $(VENV)/base.stamp  ## the Dagster UI on http://127.0.0.1:3000
-	@mkdir -p $(DAGSTER_HOME) && { test -f $(DAGSTER_HOME)/dagster.yaml || cp configs/dagster_local.yaml $(DAGSTER_HOME)/dagster.yaml; }
+dev: $(VENV)/base.stamp $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev --host 127.0.0.1 --port 3000 -w workspace.yaml
 
 check: lint types layers validate  ## what CI checks beside the tests
@@ -29,8 +29,13 @@ types: $(VENV)/dev.stamp
 layers: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
-validate: $(VENV)/dev.stamp
+validate: $(VENV)/dev.stamp $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/dagster definitions validate -w workspace.yaml
+
+# Copied once: an operator may change it there.
+$(DAGSTER_HOME)/dagster.yaml:
+	@mkdir -p $(DAGSTER_HOME)
+	cp configs/dagster_local.yaml $@
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or say PYTHON=/path/to/python3.11"; exit 1; }

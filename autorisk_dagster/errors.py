@@ -6,6 +6,7 @@ running again can help. Messages name what was read, what was found and the next
 
 from __future__ import annotations
 
+import errno
 from pathlib import PurePath
 
 
@@ -39,3 +40,15 @@ class ProfileError(InputError):
 
 class BackendError(AutoRiskError):
     """A detector, reasoner or world model that cannot be built or does not answer."""
+
+
+class StorageError(AutoRiskError):
+    """The disk is full: nothing half-written was left, and the same run goes on once there is room."""
+
+    def __init__(self, path: str | PurePath) -> None:
+        super().__init__(f"{path}: no space left to write it. Free space there and run again; what is done is kept")
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Whether an operation failed for want of space or quota."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

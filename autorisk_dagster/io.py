@@ -11,6 +11,8 @@ import dagster as dg
 import polars as pl
 from upath import UPath
 
+from autorisk_dagster.errors import StorageError, is_full_disk
+
 
 class FrameStoreIOManager(dg.UPathIOManager):
     """Writes to a temporary name and moves, so that a killed run leaves no half table under a good name."""
@@ -24,8 +26,10 @@ class FrameStoreIOManager(dg.UPathIOManager):
             with temporary.open("wb") as file:
                 obj.write_parquet(file)
             path.fs.mv(temporary.path, path.path)
-        except BaseException:
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) and is_full_disk(error):
+                raise dg.Failure(str(StorageError(path.name))) from error
             raise
         context.add_output_metadata({"dagster/row_count": obj.height})
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import dagster as dg
 
-from autorisk_dagster.errors import InputError, VideoError
+from autorisk_dagster.errors import InputError, StorageError, VideoError, is_full_disk
 from autorisk_dagster.sources import SourceLedger, fingerprint
 
 
@@ -58,6 +58,10 @@ class MediaStore(dg.ConfigurableResource["MediaStore"]):
         try:
             yield temporary
             temporary.replace(target)
+        except OSError as error:
+            if is_full_disk(error):
+                raise StorageError(target) from error
+            raise
         finally:
             temporary.unlink(missing_ok=True)
 

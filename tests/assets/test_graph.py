@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import dagster as dg
@@ -185,6 +186,18 @@ def test_a_killed_clip_leaves_no_file_under_a_good_name(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), store.writing("v/clips/a.mp4") as target:
         target.write_bytes(b"half")
         raise KeyboardInterrupt
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_a_full_disk_is_named_with_the_way_out(tmp_path: Path) -> None:
+    from autorisk_dagster.errors import StorageError
+    from resources.media_store import MediaStore
+
+    with (
+        pytest.raises(StorageError, match=r"a\.mp4: no space left.*Free space there and run again"),
+        MediaStore(root=str(tmp_path)).writing("v/clips/a.mp4"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 

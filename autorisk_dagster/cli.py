@@ -214,9 +214,17 @@ def _to_make(instance: dg.DagsterInstance, job: dg.JobDefinition, key: str) -> l
 
 
 def _stored(key: str, asset: str) -> bool:
+    """Whether what the history says was made is there, its files included, and by the profile the video has now."""
     if asset == "safety_report":
         return (data_folder() / "media" / key / "report.html").exists()
-    return (data_folder() / "tables" / asset / f"{key}.parquet").exists()
+    if not (data_folder() / "tables" / asset / f"{key}.parquet").exists():
+        return False
+    if asset == "source_video":
+        profile: str = _read(key, asset).item(0, "profile")
+        return profile == SourceLedger(data_folder() / "sources").get(key).profile
+    if asset == "mined_clips":
+        return all((data_folder() / "media" / clip).exists() for clip in _read(key, asset)["clip_path"])
+    return True
 
 
 def _execute(

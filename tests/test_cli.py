@@ -74,6 +74,23 @@ def test_a_video_whose_step_failed_is_made_from_there_on(project: Project, video
     assert table.exists()
 
 
+def test_another_profile_makes_everything_again(project: Project, video: Path) -> None:
+    project.autorisk("run", video)
+    again = project.autorisk("run", video, "--profile", "winter")
+    assert "10 assets to make" in again.stderr and "kept" not in again.stderr
+    project.autorisk("run", video, "--profile", "default")
+
+
+def test_a_lost_clip_is_cut_again(project: Project, video: Path) -> None:
+    project.autorisk("run", video)
+    (clip,) = project.data.glob("media/drive-1-*/clips/*.mp4")
+    clip.unlink()
+    again = project.autorisk("run", video)
+    # mined_clips, clip_ttc, reason_outputs, corrected_severities, severity_ranking, safety_report
+    assert "6 assets to make, 4 kept" in again.stderr
+    assert clip.exists()
+
+
 def test_an_unknown_setting_fails_the_video_and_names_the_key(project: Project, video: Path) -> None:
     (project.configs / "typo.yaml").write_text("extends: default\nmining: {wieght_audio: 1}\n", encoding="utf-8")
     found = project.autorisk("run", video, "--profile", "typo")

@@ -22,7 +22,7 @@ from autorisk_dagster.mining.audio import AudioSignals
 from autorisk_dagster.mining.motion import MotionSignals
 from autorisk_dagster.mining.proximity import proximity_windows
 from autorisk_dagster.mining.windows import FrameCounts, assemble
-from autorisk_dagster.perception.detections import Detections, Detector
+from autorisk_dagster.perception.detections import Detections, Detector, is_own_vehicle
 from autorisk_dagster.perception.still_boxes import frames_moving, mark_still
 from autorisk_dagster.perception.tracker import RoadUserTracker, settle_labels
 from autorisk_dagster.profile import PerceptionSettings
@@ -107,8 +107,10 @@ class _Follower:
             self._waiting, self._detector.detect(self._pictures), strict=True
         ):
             full_size = Detections(found.xyxy_px * scale, found.confidence, found.label)
+            is_vehicle = np.array([kind == "vehicle" for kind in full_size.road_user], dtype=bool)
+            own = is_vehicle & is_own_vehicle(full_size.xyxy_px, self.frame_size)
             index = len(self.timestamps_sec)
-            self._rows += self._tracker.update(index, source_frame, time_sec, scene_index, full_size)
+            self._rows += self._tracker.update(index, source_frame, time_sec, scene_index, full_size, own)
             self.timestamps_sec.append(time_sec)
         self._waiting, self._pictures = [], []
         if len(self._rows) >= _ROWS_A_CHUNK:

@@ -5,8 +5,9 @@ All vehicle classes share one non-maximum suppression, because detectors name on
 once and a second box on it would be a second road user; people have their own, so that a cyclist keeps two boxes,
 the bicycle (a vehicle) and the rider (a pedestrian, the seeds' word for every person).
 
-The own vehicle is no road user: detectors see "a car" in the bonnet and in the frame of the own windscreen
-(`is_own_vehicle`); what else of it stands still in the picture is found afterwards, in `still_boxes`.
+The own vehicle is no road user: detectors see "a car" in the bonnet and in the frame of the own windscreen. Those boxes
+are kept, suppress nothing but each other, and are told by `is_own_vehicle`; what else of it stands still in the
+picture is found afterwards, in `still_boxes`.
 
 Labels are those of COCO (Lin et al. 2014); the two kinds are those of the near-miss
 document, section "Input".
@@ -123,9 +124,10 @@ def select_road_users(
     road_user = np.array([ROAD_USER_OF_LABEL.get(name, "") for name in label], dtype="U10")
     usable = (road_user != "") & (scores >= min_confidence)
     usable &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    usable &= ~((road_user == "vehicle") & is_own_vehicle(boxes, frame_size))
+    # A box over the whole windscreen must not suppress the vehicles that are seen through it.
+    road_user[(road_user == "vehicle") & is_own_vehicle(boxes, frame_size)] = "own"
     kept: list[int] = []
-    for kind in ("vehicle", "pedestrian"):
+    for kind in ("vehicle", "pedestrian", "own"):
         candidates = np.flatnonzero(usable & (road_user == kind))
         kept.extend(candidates[suppress_doubles(boxes[candidates], scores[candidates], nms_iou)].tolist())
     kept.sort(key=lambda index: -scores[index])

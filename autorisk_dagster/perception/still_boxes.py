@@ -11,9 +11,9 @@ picture; what does is fixed to the camera. A box place is *still* when all of th
 4. The boxes counted do not belong to a track that ever is elsewhere. So cars that one after another pass the same spot
    at the border are never marked.
 
-The first and biggest cases, a whole-windscreen box and a bonnet across the frame, are dropped in
-`detections.is_own_vehicle` before anything is tracked. Not covered: several cameras cut into one video, each with its
-own bonnet, when none of them fills `share` of it.
+The first and biggest cases, a whole-windscreen box and a bonnet across the frame, are told by
+`detections.is_own_vehicle` in each frame and marked before anything is tracked. Not covered: several cameras cut into
+one video, each with its own bonnet, when none of them fills `share` of it.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from autorisk_dagster.errors import InputError
 from autorisk_dagster.perception.detections import Detections, RoadUser
@@ -70,11 +71,13 @@ class RoadUserTracker:
         timestamp_sec: float,
         scene_index: int,
         detections: Detections,
+        own_vehicle: NDArray[np.bool_] | None = None,
     ) -> list[dict[str, Any]]:
-        """Take one frame's boxes; return them as rows of `tables.TRACKS`, in the order given, `still` False.
+        """Take one frame's boxes; return them as rows of `tables.TRACKS`, in the order given.
 
-        Call it for frames without boxes too. `track_id` is None until a road user was seen in two frames running. A new
-        `scene_index` ends all tracks.
+        `own_vehicle`, (n,) bool, says which are the own bonnet or windscreen: they come back as `still` and are not
+        followed; all others have `still` False. Call it for frames without boxes too. `track_id` is None until a road
+        user was seen in two frames running. A new `scene_index` ends all tracks.
 
         Raises:
             InputError: `timestamp_sec` is not after the previous frame's.
@@ -88,6 +91,7 @@ class RoadUserTracker:
             self._scene_index = scene_index
             self._following = {"vehicle": self._start(), "pedestrian": self._start()}
 
+        own = np.zeros(len(detections), dtype=bool) if own_vehicle is None else own_vehicle
         rows: list[dict[str, Any]] = [
             {
                 "frame_index": frame_index,
@@ -102,14 +106,14 @@ class RoadUserTracker:
                 "y1_px": float(box[1]),
                 "x2_px": float(box[2]),
                 "y2_px": float(box[3]),
-                "still": False,
+                "still": bool(is_own),
             }
-            for road_user, label, confidence, box in zip(
-                detections.road_user, detections.label, detections.confidence, detections.xyxy_px, strict=True
+            for road_user, label, confidence, box, is_own in zip(
+                detections.road_user, detections.label, detections.confidence, detections.xyxy_px, own, strict=True
             )
         ]
         for road_user, following in self._following.items():
-            indices = [index for index, kind in enumerate(detections.road_user) if kind == road_user]
+            indices = [i for i, kind in enumerate(detections.road_user) if kind == road_user and not own[i]]
             for index, inner_id in self._associate(following, detections, indices, timestamp_sec):
                 rows[index]["track_id"] = self._outer_id(following, inner_id)
         return rows

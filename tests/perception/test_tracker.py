@@ -166,3 +166,10 @@ def test_identities_on_real_traffic(every: int, least_idf1: float) -> None:
         found_ids.append(np.array([r["track_id"] for r in rows], int))
         overlap.append(box_iou(detections.xyxy_px, found))
     assert compute_identity_metrics(true_ids, found_ids, overlap)["IDF1"] >= least_idf1
+
+
+def test_the_own_bonnet_is_marked_and_never_followed() -> None:
+    tracker = RoadUserTracker(10)
+    seen = boxes(car(0), car(300, label="truck"))
+    rows = [tracker.update(i, i, i / 10, 0, seen, np.array([True, False])) for i in range(4)]
+    assert [(row["still"], row["track_id"]) for row in rows[-1]] == [(True, None), (False, 1)]

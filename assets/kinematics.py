@@ -70,12 +70,12 @@ def clip_ttc(
 )
 def near_miss_events(source_video: pl.DataFrame, tracks: pl.DataFrame, profiles: Profiles) -> dg.MaterializeResult:
     """Near misses between pairs of road users: `NearMissDetector` version 1.0 over all processed frames."""
-    from autorisk_dagster.kinematics.events import find_near_misses
+    from autorisk_dagster.kinematics.events import find_near_misses, processed_rate_hz
 
     facts = source_video.row(0, named=True)
     try:
         profile = profiles.get(facts["profile"])
-        rate_hz = min(profile.perception.detection_rate_hz, facts["mean_fps"])
+        rate_hz = processed_rate_hz(profile.perception.detection_rate_hz, facts["mean_fps"])
         table = find_near_misses(tracks, profile.near_miss, rate_hz).events
     except AutoRiskError as error:
         raise failure(error) from error

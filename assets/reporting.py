@@ -56,7 +56,7 @@ def safety_report(
     progress: Progress,
 ) -> dg.MaterializeResult:
     """One HTML file: ranked clips that play, why each was mined, TTC, rules, near misses, provenance."""
-    from autorisk_dagster.kinematics.events import find_near_misses
+    from autorisk_dagster.kinematics.events import find_near_misses, processed_rate_hz
     from autorisk_dagster.mining.fusion import score_windows
     from autorisk_dagster.reporting.annotate import annotate_clip
     from autorisk_dagster.reporting.contact_sheet import thumbnail_jpeg
@@ -78,7 +78,7 @@ def safety_report(
     clip_media: dict[str, ClipMedia] = {}
     try:
         profile = profiles.get(facts["profile"])
-        rate_hz = min(profile.perception.detection_rate_hz, facts["mean_fps"])
+        rate_hz = processed_rate_hz(profile.perception.detection_rate_hz, facts["mean_fps"])
         pairs = find_near_misses(tracks, profile.near_miss, rate_hz).active_pairs
         source = media.source(key)
         with progress.over(context.log, "annotation", float(mined_clips.height)) as report:

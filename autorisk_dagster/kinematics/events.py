@@ -66,9 +66,9 @@ def find_near_misses(tracks: pl.DataFrame, settings: NearMissSettings, rate_hz: 
     return NearMissResult(tables.frame(events, tables.NEAR_MISS_EVENTS), _active_pairs(events, settings))
 
 
-def near_miss_events(tracks: pl.DataFrame, settings: NearMissSettings, rate_hz: float) -> pl.DataFrame:
-    """The events alone, `tables.NEAR_MISS_EVENTS`; see `find_near_misses`."""
-    return find_near_misses(tracks, settings, rate_hz).events
+def processed_rate_hz(detection_rate_hz: float, mean_fps: float) -> float:
+    """Processed frames a second: the detector's rate, or the video's where that is lower."""
+    return min(detection_rate_hz, mean_fps)
 
 
 def _tracked_objects(

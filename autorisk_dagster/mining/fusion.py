@@ -26,7 +26,6 @@ from autorisk_dagster.tables import SIGNALS
 # weight it adds 0.3 * 0.7 = 0.21, a horn 0.3.
 TONALITY_PART = 0.3
 
-SCORES = tuple(f"{signal}_score" for signal in SIGNALS)
 
 _SEED_PARTS = {
     "audio": ("audio_rms", "audio_delta_rms", "horn_band_share"),

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from autorisk_dagster import tables
-from autorisk_dagster.kinematics.events import find_near_misses, near_miss_events
+from autorisk_dagster.kinematics.events import find_near_misses
 from autorisk_dagster.profile import NearMissSettings
 
 SETTINGS = NearMissSettings(confirm_frames=3, debounce_frames=4, proximity_px=100)
@@ -39,7 +39,7 @@ def head_on(frames, changed=None):
 def test_an_event_carries_its_source_frame_and_true_time():
     # Motion needs two points: frame 1 is the first of the run (near, 6 px/frame), frame 3 the third.
     # Distance 90 - 3 * 12 = 54 px; at 12 px/frame and 10 frames a second 0.45 s.
-    events = near_miss_events(head_on(range(5)), SETTINGS, 10.0)
+    events = find_near_misses(head_on(range(5)), SETTINGS, 10.0).events
     tables.check(events, tables.NEAR_MISS_EVENTS)
     (event,) = events.to_dicts()
     assert (event["event_id"], event["frame_index"], event["source_frame"]) == ("e0001", 3, 9)
@@ -50,25 +50,25 @@ def test_an_event_carries_its_source_frame_and_true_time():
 
 
 def test_the_rate_turns_frames_into_seconds():
-    (event,) = near_miss_events(head_on(range(4)), SETTINGS, 5.0).to_dicts()
+    (event,) = find_near_misses(head_on(range(4)), SETTINGS, 5.0).events.to_dicts()
     assert event["ttc_sec"] == pytest.approx(0.9)
 
 
 def test_a_processed_frame_without_objects_breaks_the_run():
     # frames 0-2 count to 2; 3 is empty; 4 and 5 count to 2, 6 confirms
-    events = near_miss_events(head_on([0, 1, 2, 4, 5, 6]), SETTINGS, 10.0)
+    events = find_near_misses(head_on([0, 1, 2, 4, 5, 6]), SETTINGS, 10.0).events
     assert events["frame_index"].to_list() == [6]
 
 
 @pytest.mark.parametrize("changed", [{"still": True}, {"track_id": None}])
 def test_still_and_unfollowed_rows_are_no_road_users(changed):
-    assert near_miss_events(head_on(range(5), changed), SETTINGS, 10.0).is_empty()
+    assert find_near_misses(head_on(range(5), changed), SETTINGS, 10.0).events.is_empty()
 
 
 def test_rows_may_come_in_any_order():
     tracks = head_on(range(8))
     shuffled = tracks.sample(fraction=1.0, shuffle=True, seed=4)
-    assert near_miss_events(shuffled, SETTINGS, 10.0).equals(near_miss_events(tracks, SETTINGS, 10.0))
+    assert find_near_misses(shuffled, SETTINGS, 10.0).events.equals(find_near_misses(tracks, SETTINGS, 10.0).events)
 
 
 def test_active_pairs_last_as_long_as_the_debounce():

@@ -85,6 +85,17 @@ TRACKS: Schema = {
     "still": pl.Boolean,  # own bonnet, dashboard or burnt-in overlay
 }
 
+EGO_MOTION: Schema = {  # one row a pair of flow frames, from the background's flow; px of the full upright frame
+    "timestamp_sec": pl.Float64,  # of the pair's later frame
+    "gap_sec": pl.Float64,  # between the two frames
+    "pan_px_per_sec": pl.Float64,  # shift of a far point to the right: the own car turns left; null: cannot say
+    "tilt_px_per_sec": pl.Float64,  # shift of a far point downwards
+    "roll_rad_per_sec": pl.Float64,
+    # Road at y px under the horizon moves down by this times y^2: own speed / (camera height * focal length in px).
+    "road_flow_per_px_sec": pl.Float64,
+    "support": pl.Float64,  # share of the grid that follows the fitted motion
+}
+
 MINED_CLIPS: Schema = {
     "clip_id": pl.String,
     "mining_rank": pl.Int64,
@@ -127,6 +138,32 @@ CLIP_TTC: Schema = {
     "min_area_tau_sec": pl.Float64,
     "critical_tracks": pl.Int64,
     "timeline": pl.List(TTC_SAMPLE),
+}
+
+CONFLICT_MEASURES: Schema = {  # own vehicle against one followed road user, one row a processed sample of it
+    "frame_index": pl.Int64,
+    "timestamp_sec": pl.Float64,
+    "track_id": pl.Int64,
+    "label": pl.String,
+    "ttc_sec": pl.Float64,  # by expansion: inf: not approaching; null: cannot say
+    "ttc_low_sec": pl.Float64,
+    "ttc_high_sec": pl.Float64,
+    "bearing_px": pl.Float64,  # ground contact right of the frame's middle
+    "bearing_rate_px_per_sec": pl.Float64,  # own turning taken out
+    "miss_widths": pl.Float64,  # where it passes the camera, right positive, in its own widths; null: cannot say
+    "in_own_path": pl.Boolean,
+    "on_collision_course": pl.Boolean,  # approaches significantly, and passes within the own path
+    "distance_m": pl.Float64,  # all that follow are null where the profile gives no scale
+    "distance_low_m": pl.Float64,
+    "distance_high_m": pl.Float64,
+    "lateral_m": pl.Float64,
+    "closing_mps": pl.Float64,  # positive: nearer
+    "own_speed_mps": pl.Float64,
+    "headway_sec": pl.Float64,
+    "ttc_space_sec": pl.Float64,
+    "ttc_2d_sec": pl.Float64,
+    "drac_mps2": pl.Float64,
+    "pet_sec": pl.Float64,
 }
 
 NEAR_MISS_EVENTS: Schema = {
@@ -197,8 +234,10 @@ TABLES: dict[str, Schema] = {
     "source_video": SOURCE_VIDEO,
     "frame_signals": FRAME_SIGNALS,
     "tracks": TRACKS,
+    "ego_motion": EGO_MOTION,
     "mined_clips": MINED_CLIPS,
     "clip_ttc": CLIP_TTC,
+    "conflict_measures": CONFLICT_MEASURES,
     "near_miss_events": NEAR_MISS_EVENTS,
     "reason_outputs": REASON_OUTPUTS,
     "corrected_severities": CORRECTED_SEVERITIES,

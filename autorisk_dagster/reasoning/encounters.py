@@ -19,7 +19,8 @@ from typing import Final
 
 import numpy as np
 
-from autorisk_dagster.reasoning.geometry import SIZE_M, Array, robust_line
+from autorisk_dagster.kinematics.sizes import SIZE_M
+from autorisk_dagster.reasoning.geometry import Array, robust_line
 from autorisk_dagster.reasoning.paths import Path
 
 BEFORE_SEC: Final = 0.8

@@ -33,20 +33,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from autorisk_dagster.kinematics.sizes import SIZE_M
 from autorisk_dagster.kinematics.ttc import BORDER_PX, BORDER_SHARE
 
 Array = NDArray[np.float64]
 
-# Height, width, length. "truck" is what COCO detectors also call vans and pick-ups, hence below a lorry.
-SIZE_M: Final = {
-    "car": (1.6, 1.8, 4.4),
-    "truck": (2.4, 2.1, 6.0),
-    "bus": (3.1, 2.5, 11.0),
-    "train": (3.5, 2.8, 20.0),
-    "motorcycle": (1.4, 0.8, 2.1),
-    "bicycle": (1.1, 0.6, 1.7),
-    "person": (1.7, 0.5, 0.5),
-}
 TOO_LONG: Final = 1.5  # times its length: a box that would be wider shows something else
 OWN_HALF_WIDTH_M: Final = 0.9
 LANE_HALF_WIDTH_M: Final = 1.75

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from autorisk_dagster.kinematics.near_miss import NearMissDetector, risk_level, speed_and_heading
 from tests.kinematics.near_miss_reference import ReferenceDetector
+from tests.kinematics.near_miss_world import PARAMETER_SETS, events_of, golden
 
 INSTANT = {"confirm_frames": 1}
 
@@ -330,3 +331,16 @@ def test_every_event_is_that_of_the_document(scenes, parameters):
         found, expected = detector.process_frame(frame, scene), reference.process_frame(frame, scene)
         assert found == expected
     assert detector.get_events_dataframe().to_dicts() == reference.events
+
+
+@pytest.mark.parametrize("name", PARAMETER_SETS)
+def test_version_1_gives_the_stored_events_to_the_last_digit(name):
+    """Version 1.0 never changes: 300 frames, every field of every event, compared without any tolerance."""
+    found = events_of(NearMissDetector(**PARAMETER_SETS[name]))
+    assert found == golden()[name]
+    assert len(found) > 20 and {"Low", "Medium"} <= {event["risk_level"] for event in found}
+
+
+@pytest.mark.parametrize("name", PARAMETER_SETS)
+def test_the_stored_events_are_those_of_the_document(name):
+    assert events_of(ReferenceDetector(**PARAMETER_SETS[name])) == golden()[name]

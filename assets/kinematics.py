@@ -5,7 +5,16 @@ import math
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
+from assets.tabulate import (
+    OWNERS,
+    TABLE,
+    code_version,
+    failure,
+    markdown_table,
+    picture,
+    schema_check,
+    table_result,
+)
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
 from resources.profiles import Profiles
@@ -65,24 +74,43 @@ def clip_ttc(
     group_name="kinematics",
     kinds={"numpy", "polars"},
     owners=OWNERS,
-    code_version=code_version(1, "near_miss", "perception"),
+    code_version=code_version(2, "near_miss", "perception"),
     check_specs=[schema_check("near_miss_events")],
 )
 def near_miss_events(source_video: pl.DataFrame, tracks: pl.DataFrame, profiles: Profiles) -> dg.MaterializeResult:
-    """Near misses between pairs of road users: `NearMissDetector` version 1.0 over all processed frames."""
+    """Near misses between pairs of road users: `NearMissDetector` version 1.0 over all processed frames.
+
+    Metadata shows what its filters removed and how the count depends on `proximity_px`.
+    """
     from autorisk_dagster.kinematics.events import find_near_misses, processed_rate_hz
+    from autorisk_dagster.kinematics.near_miss_report import SWEEP_PX, filter_comparison, pair_frames, threshold_sweep
+    from autorisk_dagster.reporting.near_miss_plots import filter_png, sweep_png
 
     facts = source_video.row(0, named=True)
     try:
         profile = profiles.get(facts["profile"])
         rate_hz = processed_rate_hz(profile.perception.detection_rate_hz, facts["mean_fps"])
         table = find_near_misses(tracks, profile.near_miss, rate_hz).events
+        pairs = pair_frames(tracks, rate_hz, max(*SWEEP_PX, profile.near_miss.proximity_px))
     except AutoRiskError as error:
         raise failure(error) from error
+    filters = filter_comparison(pairs, profile.near_miss)
+    sweep = threshold_sweep(pairs, profile.near_miss)
     levels = {level: int((table["risk_level"] == level).sum()) for level in ("High", "Medium", "Low")}
     return table_result(
         "near_miss_events",
         table,
-        {"events": table.height, **levels, "rate_hz": rate_hz, "settings_hash": profile.near_miss.digest()},
+        {
+            "events": table.height,
+            **levels,
+            "rate_hz": rate_hz,
+            "settings_hash": profile.near_miss.digest(),
+            "filters_of_1.0": dg.MetadataValue.md(markdown_table(filters)),
+            "filters_of_1.0_plot": picture("events after each filter", filter_png(filters)),
+            "threshold_sweep_of_1.0": dg.MetadataValue.md(markdown_table(sweep, rows=sweep.height)),
+            "threshold_sweep_of_1.0_plot": picture(
+                "events against proximity_px", sweep_png(sweep, profile.near_miss.proximity_px)
+            ),
+        },
         preview=["event_id", "timestamp_sec", "label_1", "label_2", "distance_px", "ttc_sec", "risk_level"],
     )

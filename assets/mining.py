@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
+from assets.tabulate import OWNERS, TABLE, code_version, failure, picture, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
@@ -99,7 +99,7 @@ def mined_clips(
             "clips": table.height,
             "clip_seconds": float((table["end_sec"] - table["start_sec"]).sum()),
             "settings_hash": settings.digest(),
-            **{name: dg.MetadataValue.md(_picture(name, png)) for name, png in pictures.items()},
+            **{name: picture(name, png) for name, png in pictures.items()},
         },
         [
             dg.AssetCheckResult(
@@ -111,9 +111,3 @@ def mined_clips(
         ],
         preview=["clip_id", "start_sec", "end_sec", "peak_sec", "fused_score", "raised_by", "raised_by_share"],
     )
-
-
-def _picture(name: str, png: bytes) -> str:
-    import base64
-
-    return f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 from collections.abc import Iterable, Mapping
@@ -70,6 +71,11 @@ def markdown_table(table: pl.DataFrame, rows: int = 12) -> str:
     body = "\n".join("| " + " | ".join(_cell(value) for value in row) + " |" for row in table.head(rows).iter_rows())
     more = f"\n\n*{table.height - rows} more*" if table.height > rows else ""
     return head + body + more
+
+
+def picture(name: str, png: bytes) -> dg.MarkdownMetadataValue:
+    """A PNG as metadata that the UI shows."""
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def _cell(value: object) -> str:

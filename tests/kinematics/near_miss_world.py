@@ -22,7 +22,7 @@ PARAMETER_SETS: dict[str, dict[str, Any]] = {
 
 
 def world() -> list[OrderedDict[int, dict[str, Any]]]:
-    """The scene of each frame, as `NearMissDetector.process_frame` takes it: ids 3 to 11, some missing in each frame."""
+    """The scene of each frame, as `NearMissDetector.process_frame` takes it: ids 3 to 11, now and then one missing."""
     random = Random(20240611)
     state = {i: [random.uniform(0, 640), random.uniform(0, 360)] for i in range(3, 12)}
     speed = {i: [random.uniform(-9, 9), random.uniform(-4, 4)] for i in state}

@@ -44,12 +44,12 @@ MAX_GAP_SEC = 0.65  # a track that was away longer starts anew: two missed sampl
 
 # Middle of a car after its near face: 0.20 s in the median of KITTI's closing cars (0.12 to 0.32 from the 10th to the
 # 90th percentile), 0.05 s for people. Half of it, and its standard deviation if all of it is equally likely.
-HALFWAY_SEC = 0.12
+HALFWAY_SEC = 0.10
 HALFWAY_ERROR_SEC = 2 * HALFWAY_SEC / np.sqrt(12.0)
 
 # A speed drifts by 2.4 m/s in a second (hard braking is 8, comfortable 3) against a distance of 20 m
 DRIFT = 0.12  # standard deviation of the slope of relative distance after 1 s, 1/s
-PRIOR_RATE_HZ = 1.0  # of growth before anything is seen: few road users are less than a second away
+PRIOR_RATE_HZ = 0.5  # of growth before anything is seen: few road users are less than 2 s away
 # NanoDet on the road videos: log height errs by 2.5 to 4 % in boxes of 20 to 70 px, correlated over 0.1 s, with
 # slower wander. KITTI's labels are nearer to white. Between the two: coverage 0.85 to 0.95 for both (docs/ttc.md).
 ALIKE_SEC, ALIKE_SHARE = 0.15, 0.7  # correlation time, and share of the variance that is correlated

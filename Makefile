@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME := $(CURDIR)/.dagster
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test dev check lint types layers validate constraints clean
+.PHONY: demo test bench dev check lint types layers validate constraints clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/base.stamp  ## run the samples, or one's own: make demo VIDEO=path
@@ -13,6 +13,9 @@ demo: $(VENV)/base.stamp  ## run the samples, or one's own: make demo VIDEO=path
 
 test: $(VENV)/dev.stamp  ## the test suite
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/dev.stamp  ## measure and write docs/performance.md; ONLY=rules for one group, QUICK=1 for a short try
+	$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 dev: $(VENV)/base.stamp $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev --host 127.0.0.1 --port 3000 -w workspace.yaml

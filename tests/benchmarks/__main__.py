@@ -1,0 +1,105 @@
+"""`make bench`: measure, keep the figures, write docs/performance.md and its picture.
+
+make bench                     everything, about 25 minutes on two cores
+make bench ONLY=rules          one group again: long, videos, rules or near_miss; the others' figures are kept
+make bench QUICK=1             one short run of all: to see that it works, not to be believed; writes no page
+make bench ONLY=page           only the page, from the figures that are there
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.benchmarks import footage, page
+from tests.benchmarks.machine import machine_facts
+from tests.benchmarks.measure import ALL_CORES, ONE_CORE, ROOT, Order, run_interleaved, stored
+
+KEPT = ROOT / "build" / "benchmarks"
+RUNS = 5
+REFERENCE_RUNS = 3  # it takes most of the time, and its runs differ by a few per cent
+
+
+def long_orders(quick: bool) -> list[Order]:
+    clips = footage.long_clips(KEPT, 2.0 if quick else footage.LOOP_SEC)
+    orders = []
+    for subject, path in clips.items():
+        for cores, reference_runs in ((ONE_CORE, REFERENCE_RUNS), (ALL_CORES, 1)):
+            orders += mining_orders(subject, path, cores, quick, reference_runs)
+    return orders
+
+
+def video_orders(quick: bool) -> list[Order]:
+    videos = list(footage.shared_videos().items())
+    return [
+        order
+        for subject, path in (videos[:1] if quick else videos)
+        for order in mining_orders(subject, path, ONE_CORE, quick, REFERENCE_RUNS)
+    ]
+
+
+def mining_orders(subject: str, path: Path, cores: str, quick: bool, reference_runs: int) -> list[Order]:
+    arguments = {"video": str(path)}
+    return [
+        Order(subject, "reference", cores, 1 if quick else reference_runs, arguments),
+        Order(subject, "decode", cores, 1 if quick else RUNS, arguments),
+        Order(subject, "ours", cores, 1 if quick else RUNS, arguments),
+    ]
+
+
+def rule_orders(quick: bool) -> list[Order]:
+    draws = 200 if quick else 5000
+    return [
+        Order(
+            f"{clips} clips, {draws:,} draws", "rules", ONE_CORE, 1 if quick else RUNS, {"clips": clips, "draws": draws}
+        )
+        for clips in (20, 65)
+    ]
+
+
+def near_miss_orders(quick: bool) -> list[Order]:
+    frames = 50 if quick else 1000
+    crowds = (("near_miss", 50), ("near_miss", 10), ("tracker", 10))
+    return [
+        Order(
+            f"{objects} road users, {frames:,} frames",
+            job,
+            ONE_CORE,
+            1 if quick else RUNS,
+            {"objects": objects, "frames": frames},
+        )
+        for job, objects in crowds
+    ]
+
+
+GROUPS: dict[str, Callable[[bool], list[Order]]] = {
+    "rules": rule_orders,
+    "near_miss": near_miss_orders,
+    "videos": video_orders,
+    "long": long_orders,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=[*GROUPS, "page"], help="one group; the figures of the others are kept")
+    parser.add_argument("--quick", action="store_true", help="one short run, not written down")
+    wanted = parser.parse_args()
+    KEPT.mkdir(parents=True, exist_ok=True)
+    chosen = [name for name in GROUPS if wanted.only in (None, name)]
+    for group in chosen:
+        print(f"{group}:", flush=True)
+        runs = run_interleaved(GROUPS[group](wanted.quick), lambda line: print(line, flush=True))
+        if not wanted.quick:
+            (KEPT / f"{group}.json").write_text(json.dumps(stored(runs, machine_facts()), indent=1))
+    if wanted.quick:
+        print("A quick run: nothing was written down.")
+        return
+    kept = {name: json.loads(path.read_text()) for name in GROUPS if (path := KEPT / f"{name}.json").is_file()}
+    print(page.write(kept, ROOT / "docs"))
+
+
+if __name__ == "__main__":
+    main()

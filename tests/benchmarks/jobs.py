@@ -1,0 +1,242 @@
+"""What a measured child process can be asked to do. Every job gets its order and the laps it must call.
+
+Detector threads: as many as the process has cores. Everything else is left as the product sets it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.laps import Laps, Timers
+
+Order = dict[str, Any]
+Facts = dict[str, Any]
+
+
+def decode(order: Order, laps: Laps) -> Facts:
+    """The floor: PyAV decodes the file's video and sound once, and nothing else."""
+    import av
+
+    from tests.benchmarks.reference import threaded
+
+    laps.lap("start")
+    frames = 0
+    with av.open(order["video"]) as container:
+        for packet in container.demux(threaded(container), *container.streams.audio[:1]):
+            decoded = packet.decode()
+            frames += len(decoded) if packet.stream.type == "video" else 0
+    laps.lap("decode")
+    return {"frames": frames}
+
+
+def ours(order: Order, laps: Laps) -> Facts:
+    """The product from file to near misses, then its clips and their TTC again for the reference's windows."""
+    from autorisk_dagster.kinematics.clip_ttc import clip_ttc
+    from autorisk_dagster.kinematics.events import find_near_misses, processed_rate_hz
+    from autorisk_dagster.mining.candidates import find_candidates
+    from autorisk_dagster.mining.fusion import score_windows
+    from autorisk_dagster.mining.one_pass import perceive
+    from autorisk_dagster.profile import Profile
+    from autorisk_dagster.video.probe import probe
+
+    profile, video = Profile(name="benchmark"), Path(order["video"])
+    detector = _detector(profile)
+    timers = _stage_timers()
+    laps.lap("start")
+    facts = probe(video)
+    laps.lap("probe")
+    before_sec = time.thread_time()
+    found = perceive(video, facts.duration_sec, detector, profile.perception)
+    main_thread_sec = time.thread_time() - before_sec
+    laps.lap("perceive")
+    scores = score_windows(found.signals, profile.mining)
+    own = [(c.start_sec, c.end_sec) for c in find_candidates(scores, profile.mining, facts.duration_sec)]
+    laps.lap("candidates")
+    with tempfile.TemporaryDirectory() as folder:
+        _cut(video, own, Path(folder))
+        laps.lap("clips")
+    size = (facts.width_px, facts.height_px)
+    clip_ttc(found.tracks, _clip_table(own), size, profile.ttc)
+    laps.lap("clip_ttc")
+    rate_hz = processed_rate_hz(profile.perception.detection_rate_hz, facts.mean_fps or 0.0)
+    find_near_misses(found.tracks, profile.near_miss, rate_hz)
+    laps.lap("near_miss")
+    theirs = [(start, end) for start, end in order["windows"]]
+    with tempfile.TemporaryDirectory() as folder:
+        _cut(video, theirs, Path(folder))
+        laps.lap("clips of the reference's windows")
+    clip_ttc(found.tracks, _clip_table(theirs), size, profile.ttc)
+    laps.lap("clip_ttc of the reference's windows")
+    return {
+        "duration_sec": facts.duration_sec,
+        "picture": f"{facts.width_px}x{facts.height_px}, {facts.mean_fps or 0:.4g} frames/s",
+        "sound": facts.audio_source != "none",
+        "frames": found.frames_decoded,
+        "detector_frames": found.frames_processed,
+        "clips": len(own),
+        "clip_sec": sum(end - start for start, end in own),
+        "stages": timers.cpu_sec,
+        "main_thread_sec": main_thread_sec,
+    }
+
+
+def theirs(order: Order, laps: Laps) -> Facts:
+    """The reference, from file to the TTC of its clips."""
+    from autorisk_dagster.profile import Profile
+    from autorisk_dagster.video.probe import probe
+    from tests.benchmarks.reference import mine
+
+    video = Path(order["video"])
+    duration_sec = probe(video).duration_sec
+    detector = _detector(Profile(name="benchmark"))
+    laps.lap("start")
+    with tempfile.TemporaryDirectory() as folder:
+        windows, _ = mine(video, duration_sec, detector, Path(folder), laps.lap)
+    return {"windows": windows, "clips": len(windows), "clip_sec": sum(end - start for start, end in windows)}
+
+
+def rules(order: Order, laps: Laps) -> Facts:
+    """The rule search of the product and the seed's loop on the same draws and clips, and whether they agree."""
+    import numpy as np
+
+    from autorisk_dagster.severity.search import draw_rules, leave_one_out, search_rules
+    from tests.benchmarks.reference_rules import (
+        accuracy_without,
+        labelled_clips,
+        leave_one_out_plainly,
+        search_plainly,
+    )
+
+    clips, draws = labelled_clips(order["clips"]), order["draws"]
+    settings = draw_rules(draws, np.random.default_rng(0))
+    each = [vars(settings.rules(draw)) for draw in range(len(settings))]
+    search_rules(clips, settings)  # Polars starts its threads
+    laps.lap("start")
+    for _ in range(_AGAIN):
+        found = search_rules(clips, draw_rules(draws, np.random.default_rng(0)))
+    laps.lap("search, ours")
+    for _ in range(_AGAIN):
+        left_out = leave_one_out(clips, settings)
+    laps.lap("leave one out, ours")
+    scored = search_plainly(clips, each)
+    laps.lap("search, reference")
+    folds = leave_one_out_plainly(clips, each)
+    laps.lap("leave one out, reference")
+    _divide(laps, ("search, ours", "leave one out, ours"))
+    by_draw = found.sort("draw")
+    accuracy_of_fold = [fold.accuracy for fold in folds]
+    mine = [accuracy_without(clips, scored[draw], clip) for clip, draw in enumerate(left_out.draw)]
+    return {
+        "identical": bool(
+            np.array_equal(by_draw["accuracy"].to_numpy(), [s.accuracy for s in scored])
+            and np.allclose(by_draw["macro_f1"].to_numpy(), [s.macro_f1 for s in scored], rtol=0, atol=1e-12)
+            and accuracy_of_fold == mine
+        )
+    }
+
+
+def near_miss(order: Order, laps: Laps) -> Facts:
+    """`NearMissDetector` and the plain pair loop on the same crowd, and whether their events agree."""
+    from autorisk_dagster.kinematics.near_miss import NearMissDetector
+    from tests.benchmarks.crowd import crowd
+    from tests.kinematics.near_miss_reference import ReferenceDetector
+
+    frames = crowd(order["objects"], order["frames"])
+    laps.lap("start")
+    ours = NearMissDetector()
+    mine = [event for index, objects in enumerate(frames) for event in ours.process_frame(index, objects)]
+    laps.lap("near misses, ours")
+    plain = ReferenceDetector()
+    theirs = [event for index, objects in enumerate(frames) for event in plain.process_frame(index, objects)]
+    laps.lap("near misses, reference")
+    return {"events": len(mine), "identical": mine == theirs}
+
+
+def tracker(order: Order, laps: Laps) -> Facts:
+    """`RoadUserTracker` and a bare ByteTrack of the same package on the same boxes."""
+    import supervision
+    from trackers import ByteTrackTracker
+
+    from autorisk_dagster.perception.tracker import RoadUserTracker
+    from tests.benchmarks.crowd import detections_of_crowd
+
+    frames = detections_of_crowd(order["objects"], order["frames"])
+    ours = RoadUserTracker(10.0)
+    ours.update(0, 0, 0.0, 0, frames[0])  # imports
+    laps.lap("start")
+    for index, found in enumerate(frames, start=1):
+        ours.update(index, index, index / 10, 0, found)
+    laps.lap("tracker, ours")
+    bare = ByteTrackTracker(frame_rate=10.0)
+    for index, found in enumerate(frames):
+        bare.update(supervision.Detections(xyxy=found.xyxy_px, confidence=found.confidence), timestamp=index / 10)
+    laps.lap("tracker, bare")
+    return {}
+
+
+JOBS: dict[str, Callable[[Order, Laps], Facts]] = {
+    "decode": decode,
+    "ours": ours,
+    "reference": theirs,
+    "rules": rules,
+    "near_miss": near_miss,
+    "tracker": tracker,
+}
+
+_AGAIN = 20  # a search takes milliseconds: one alone is too short to measure
+
+
+def _divide(laps: Laps, names: tuple[str, ...]) -> None:
+    for step in laps.steps:
+        if step["name"] in names:
+            step["cpu_sec"] /= _AGAIN
+            step["wall_sec"] /= _AGAIN
+
+
+def _detector(profile: Any) -> Any:
+    from autorisk_dagster.perception.nanodet import NanoDetDetector
+
+    limits = profile.perception
+    return NanoDetDetector(limits.min_confidence, limits.nms_iou, threads=len(os.sched_getaffinity(0)))
+
+
+def _stage_timers() -> Timers:
+    """Timers on the public pieces that the one pass is made of; what none of them sees is reading and decoding."""
+    from autorisk_dagster.mining.audio import AudioSignals
+    from autorisk_dagster.mining.motion import MotionSignals
+    from autorisk_dagster.perception.nanodet import NanoDetDetector
+    from autorisk_dagster.perception.tracker import RoadUserTracker
+    from autorisk_dagster.video.frames import VideoFrame
+    from autorisk_dagster.video.scenes import SceneCutDetector
+
+    timers = Timers()
+    timers.watch("sound", AudioSignals, "add")
+    timers.watch("sound", AudioSignals, "finish")
+    timers.watch("grey", VideoFrame, "gray")
+    timers.watch("scene cuts", SceneCutDetector, "is_cut")
+    timers.watch("flow", MotionSignals, "add")
+    timers.watch("detector frames", VideoFrame, "bgr")
+    timers.watch("detector", NanoDetDetector, "detect")
+    timers.watch("tracking", RoadUserTracker, "update")
+    return timers
+
+
+def _cut(video: Path, windows: list[tuple[float, float]], folder: Path) -> None:
+    from autorisk_dagster.video.clips import cut_clip
+
+    for rank, (start_sec, end_sec) in enumerate(windows):
+        cut_clip(video, start_sec, end_sec, folder / f"{rank:02d}.mp4")
+
+
+def _clip_table(windows: list[tuple[float, float]]) -> Any:
+    import polars as pl
+
+    names = [f"c{rank:02d}" for rank in range(len(windows))]
+    starts, ends = [start for start, _ in windows], [end for _, end in windows]
+    schema = {"clip_id": pl.String, "start_sec": pl.Float64, "end_sec": pl.Float64}
+    return pl.DataFrame({"clip_id": names, "start_sec": starts, "end_sec": ends}, schema=schema)

@@ -20,7 +20,7 @@ from resources.progress import Progress
     group_name="mining",
     kinds={"video", "polars"},
     owners=OWNERS,
-    code_version=code_version(1, "mining"),
+    code_version=code_version(2, "mining"),
     check_specs=[
         schema_check("mined_clips"),
         dg.AssetCheckSpec(
@@ -42,7 +42,7 @@ def mined_clips(
     from autorisk_dagster.mining.fusion import score_windows
     from autorisk_dagster.reporting.contact_sheet import contact_sheet
     from autorisk_dagster.reporting.plots import signal_png
-    from autorisk_dagster.video.clips import cut_clip
+    from autorisk_dagster.video.stream_copy import write_clip
 
     key = context.partition_key
     facts = source_video.row(0, named=True)
@@ -57,13 +57,15 @@ def mined_clips(
             for number, found in enumerate(candidates, start=1):
                 relative = f"{key}/clips/{round(found.start_sec * 1000):09d}-{round(found.end_sec * 1000):09d}.mp4"
                 with media.writing(relative) as target:
-                    clip = cut_clip(source, found.start_sec, found.end_sec, target)
+                    clip = write_clip(source, found.start_sec, found.end_sec, target)
+                if clip.encoded_because is not None:
+                    context.log.info(f"{relative} is encoded, not copied: {clip.encoded_because}")
                 rows.append(
                     {
                         "clip_id": f"{key}-c{number:02d}",
                         "mining_rank": number,
-                        "start_sec": found.start_sec,
-                        "end_sec": found.end_sec,
+                        "start_sec": clip.start_sec,  # of what the file shows: its time 0
+                        "end_sec": clip.end_sec,
                         "peak_sec": found.peak_sec,
                         "fused_score": found.fused_score,
                         "fused_score_seed": found.fused_score_seed,
@@ -74,6 +76,7 @@ def mined_clips(
                         "raised_by_share": found.raised_by_share,
                         "has_audio": clip.has_audio,
                         "frame_count": clip.frame_count,
+                        "clip_written_by": clip.written_by,
                         "clip_path": relative,
                         "clip_sha256": sha256_of(media.path(relative)),
                     }
@@ -109,5 +112,14 @@ def mined_clips(
             ),
             dg.AssetCheckResult(check_name="clips_have_frames", passed=bool((table["frame_count"] > 0).all())),
         ],
-        preview=["clip_id", "start_sec", "end_sec", "peak_sec", "fused_score", "raised_by", "raised_by_share"],
+        preview=[
+            "clip_id",
+            "start_sec",
+            "end_sec",
+            "peak_sec",
+            "fused_score",
+            "raised_by",
+            "raised_by_share",
+            "clip_written_by",
+        ],
     )

@@ -111,6 +111,7 @@ MINED_CLIPS: Schema = {
     "raised_by_share": pl.Float64,  # that signal's part of the fused score
     "has_audio": pl.Boolean,
     "frame_count": pl.Int64,
+    "clip_written_by": pl.Enum(["stream_copy", "encoded"]),  # the recorder's own packets, or encoded anew
     "clip_path": pl.String,
     "clip_sha256": pl.String,
 }

@@ -33,6 +33,13 @@ def counter_picture(number: int, width: int = 160, height: int = 90) -> NDArray[
     return picture
 
 
+def noisy_counters(count: int, width: int = 160, height: int = 90) -> list[NDArray[np.uint8]]:
+    """Counter pictures under noise: no two are alike, and a decoder that lacks one shows it in those that follow."""
+    noise = np.random.default_rng(0)
+    pictures = (counter_picture(number, width, height).astype(int) for number in range(count))
+    return [np.clip(p + noise.integers(-12, 13, p.shape), 0, 255).astype(np.uint8) for p in pictures]
+
+
 def read_counter(gray: NDArray[np.uint8]) -> int:
     """The number in a grey, upright picture made by `counter_picture`, whatever its size."""
     height, width = gray.shape
@@ -66,10 +73,12 @@ def write_video(
     sound_codec: str = "aac",
     sound_start_sec: float = 0.0,
     data: bool = False,
+    metadata: dict[str, str] | None = None,
 ) -> Path:
     """Write counter pictures (or `pictures`) at `times_sec`; `sound` is float32 (n,) or (channels, n)."""
     chosen = {"preset": "ultrafast", "g": "12", "crf": "10"} if codec == "libx264" else {}
     with av.open(str(path), "w", format=container, options=container_options) as output:
+        output.metadata.update(metadata or {})
         video = output.add_stream(codec, rate=30, options=chosen | (options or {}))
         video.width, video.height = size
         video.pix_fmt = pixels
@@ -126,6 +135,25 @@ def cut_off(path: Path, target: Path, share: float) -> Path:
 def joined(parts: Sequence[Path], target: Path) -> Path:
     """MPEG-TS files one after the other, as a recorder that goes on in the same file writes them."""
     target.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return target
+
+
+def remuxed(
+    source: Path, target: Path, *, then: Path | None = None, without_sound: tuple[float, float] = (0.0, 0.0)
+) -> Path:
+    """The same packets in another file: followed by those of `then`, and less the sound in a span of seconds."""
+    with av.open(str(source)) as file, av.open(str(target), "w") as output:
+        streams = [stream for stream in file.streams if stream.type in ("video", "audio")]
+        outputs = {stream.index: output.add_stream_from_template(stream, opaque=True) for stream in streams}
+        for part in (source,) if then is None else (source, then):
+            with av.open(str(part)) as again:
+                for packet in again.demux([again.streams[index] for index in outputs]):
+                    if packet.dts is None or packet.pts is None:
+                        continue
+                    lost = without_sound[0] <= packet.pts * packet.time_base < without_sound[1]
+                    if not (lost and packet.stream.type == "audio"):
+                        packet.stream = outputs[packet.stream.index]
+                        output.mux(packet)
     return target
 
 

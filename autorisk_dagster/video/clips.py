@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import av
 import numpy as np
-from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.video.frame import VideoFrame as DecodedFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from autorisk_dagster.errors import InputError, VideoError
+from autorisk_dagster.video.clip_sound import CLIP_AUDIO_RATE_HZ, AacTrack, ClipSound, check_aac_rate
 from autorisk_dagster.video.frames import VideoFrame
 from autorisk_dagster.video.reader import VideoReader
 from autorisk_dagster.video.sound import AudioBlock, clipped
@@ -33,24 +32,24 @@ from autorisk_dagster.video.sound import AudioBlock, clipped
 TICKS_A_SEC = 90_000
 """MPEG's own clock: 29.97, 30 and 25 fps are whole ticks, and any other time is off by at most 6 microseconds."""
 
-AAC_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-
-CLIP_AUDIO_RATE_HZ = 48_000
-"""Every browser plays it, and no source is made worse by it."""
-
 _ENCODER = {"preset": "veryfast", "crf": "23", "bf": "0"}
 _KEY_FRAME_INTERVAL = 60  # frames: a reviewer who drags the time line lands within two seconds at 30 fps
-_AAC_BITS_A_SEC = 96_000  # mono
 
 
 @dataclass(frozen=True)
 class ClipFile:
-    """What a clip file holds: frames shown over [start_sec, end_sec) of the source's time, and whether it has sound."""
+    """What a clip file holds: frames shown over [start_sec, end_sec) of the source's time, and whether it has sound.
+
+    `start_sec` is the first frame's time; a frame's time in the file plus `start_sec` is its time in the source.
+    `encoded_because` says why a clip that could have been a stream copy is none.
+    """
 
     start_sec: float
     end_sec: float
     frame_count: int
     has_audio: bool
+    written_by: Literal["stream_copy", "encoded"]
+    encoded_because: str | None = None
 
 
 class Mp4Writer:
@@ -68,15 +67,13 @@ class Mp4Writer:
     def __init__(self, target: Path, width: int, height: int, audio_rate_hz: int | None = None) -> None:
         if width < 2 or height < 2:
             raise InputError(f"{target.name}: a video must be at least 2 x 2 px, got {width} x {height}")
-        if audio_rate_hz is not None and audio_rate_hz not in AAC_RATES_HZ:
-            raise InputError(f"{target.name}: AAC has no rate {audio_rate_hz} Hz, only {AAC_RATES_HZ}")
+        if audio_rate_hz is not None:
+            check_aac_rate(target, audio_rate_hz)
         self.target = target
         self.frame_count = 0
         self._closed = False
         self._size = (width, height)
-        self._rate_hz = audio_rate_hz
         self._first_sec = self._last_sec = math.nan
-        self._samples = 0
         self._waiting: Packet[VideoStream] | None = (
             None  # the last coded frame: its duration is known when the next one comes
         )
@@ -86,11 +83,7 @@ class Mp4Writer:
         self._video.width, self._video.height, self._video.pix_fmt = width // 2 * 2, height // 2 * 2, "yuv420p"
         self._video.time_base = context.time_base = Fraction(1, TICKS_A_SEC)
         context.gop_size = _KEY_FRAME_INTERVAL
-        self._audio: AudioStream | None = None
-        if audio_rate_hz is not None:
-            self._audio = self._output.add_stream(
-                "aac", rate=audio_rate_hz, layout="mono", bit_rate=min(_AAC_BITS_A_SEC, 4 * audio_rate_hz)
-            )
+        self._audio = None if audio_rate_hz is None else AacTrack(self._output, audio_rate_hz)
 
     def __enter__(self) -> Self:
         return self
@@ -138,15 +131,9 @@ class Mp4Writer:
 
     def write_audio(self, samples: NDArray[np.float32]) -> None:
         """Add mono samples, float (n,), full scale 1.0, that follow on from the last ones."""
-        if self._audio is None or self._rate_hz is None:
+        if self._audio is None:
             raise InputError(f"{self.target.name}: opened without sound")
-        if not len(samples):
-            return
-        frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32)[None, :], "flt", "mono")
-        frame.sample_rate, frame.time_base = self._rate_hz, Fraction(1, self._rate_hz)
-        frame.pts = self._samples
-        self._samples += len(samples)
-        self._output.mux(self._audio.encode(frame))
+        self._output.mux(self._audio.encoded(samples))
 
     def close(self, last_frame_sec: float | None = None) -> None:
         """Write the rest and the index. `last_frame_sec`: how long the last frame is shown."""
@@ -159,8 +146,8 @@ class Mp4Writer:
                 if last_frame_sec is not None:
                     self._waiting.duration = max(1, round(last_frame_sec * TICKS_A_SEC))
                 self._output.mux(self._waiting)
-            if self._audio is not None and self._samples:
-                self._output.mux(self._audio.encode(None))
+            if self._audio is not None:
+                self._output.mux(self._audio.rest())
             self._output.close()
             self._closed = True
         except BaseException:
@@ -189,45 +176,6 @@ class Mp4Writer:
             if self._waiting is not None:
                 self._output.mux(self._waiting)
             self._waiting = packet
-
-
-class _ClipSound:
-    """Lays blocks of sound onto the clip's time line: gaps become silence, nothing goes past the last frame's end."""
-
-    def __init__(self, writer: Mp4Writer, rate_hz: int) -> None:
-        self._writer, self._rate_hz = writer, rate_hz
-        self._waiting: list[AudioBlock] = []
-        self._written = 0
-
-    def add(self, block: AudioBlock) -> None:
-        self._waiting.append(block)
-
-    def write_until(self, start_sec: float, now_sec: float) -> None:
-        """Write what ends by `now_sec`; the clip began at `start_sec`."""
-        while self._waiting and self._waiting[0].start_sec + len(self._waiting[0].samples) / self._rate_hz <= now_sec:
-            self._lay(self._waiting.pop(0), start_sec)
-
-    def finish(self, start_sec: float, end_sec: float) -> None:
-        """Write the rest, cut or filled up to `end_sec`."""
-        for block in self._waiting:
-            part = clipped(block, start_sec, end_sec, self._rate_hz)
-            if part is not None:
-                self._lay(part, start_sec)
-        self._silence(round((end_sec - start_sec) * self._rate_hz) - self._written)
-
-    def _lay(self, block: AudioBlock, start_sec: float) -> None:
-        at = round((block.start_sec - start_sec) * self._rate_hz)
-        self._silence(at - self._written)
-        samples = block.samples[max(0, self._written - at) :]
-        self._writer.write_audio(samples)
-        self._written += len(samples)
-
-    def _silence(self, samples: int) -> None:
-        while samples > 0:
-            part = min(samples, self._rate_hz)
-            self._writer.write_audio(np.zeros(part, np.float32))
-            self._written += part
-            samples -= part
 
 
 def cut_clip(source: Path, start_sec: float, end_sec: float, target: Path) -> ClipFile:
@@ -267,7 +215,7 @@ def _write_clip(
     rate_hz = CLIP_AUDIO_RATE_HZ if reader.has_audio else None
     start = first.timestamp_sec
     with Mp4Writer(target, picture.width, picture.height, rate_hz) as writer:
-        sound = _ClipSound(writer, CLIP_AUDIO_RATE_HZ)
+        sound = ClipSound(writer.write_audio, CLIP_AUDIO_RATE_HZ)
         for block in early:
             part = clipped(block, start, math.inf, CLIP_AUDIO_RATE_HZ)
             if part is not None:
@@ -289,4 +237,4 @@ def _write_clip(
         if reader.has_audio:
             sound.finish(start, end)
         writer.close(last_frame_sec=end - last.timestamp_sec)
-        return ClipFile(start, float(end), writer.frame_count, reader.has_audio)
+        return ClipFile(start, float(end), writer.frame_count, reader.has_audio, "encoded")

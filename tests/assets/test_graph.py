@@ -114,6 +114,13 @@ def test_every_severity_leads_back_to_its_rule_and_file(world: World) -> None:
         with VideoReader(file) as reader:
             frames = sum(1 for item in reader if hasattr(item, "bgr"))
             assert (frames, reader.has_audio) == (clip["frame_count"], True)
+        assert clip["clip_written_by"] == "stream_copy"
+        with VideoReader(fleet.folder.parent / "crossing.mp4", start_sec=clip["start_sec"]) as reader:
+            first = next(item for item in reader if hasattr(item, "bgr"))
+        with VideoReader(file) as reader:
+            shown = next(item for item in reader if hasattr(item, "bgr"))
+        assert first.timestamp_sec == clip["start_sec"]
+        assert (first.bgr() == shown.bgr()).all()
     source = fleet.table("source_video", key)
     assert source.item(0, "sha256") == sha256_of(fleet.folder.parent / "crossing.mp4")
 

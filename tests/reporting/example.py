@@ -177,6 +177,7 @@ def clip_row(number: int, start_sec: float, end_sec: float, peak_sec: float, sha
         "raised_by_share": 0.4,
         "has_audio": True,
         "frame_count": round((end_sec - start_sec) * FPS),
+        "clip_written_by": "encoded",
         "clip_path": f"example/clips/{number:02d}.mp4",
         "clip_sha256": sha256,
     }

@@ -6,31 +6,19 @@ asked for; without it the test is skipped.
 
 from __future__ import annotations
 
-import json
-import queue
-import shutil
-import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from autorisk_dagster import tables
 from autorisk_dagster.profile import load_profile
 from autorisk_dagster.reporting.report import render_report
+from tests.browser import CHROMIUM, Site, serving
 from tests.reporting.example import reason_row, report_data, track_rows, video_row
 
-CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
-WAIT_SEC = 60
 HOSTILE = "<script>window.hacked = 1</script><img src='/leak' onerror='window.hacked = 1'></script>"
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --autoplay-policy=no-user-gesture-required --window-size=1200,900"
-)
 CHECK = """<!doctype html><meta charset="utf-8"><title>check</title>
 <iframe src="/report.html" width="1150" height="850"></iframe>
 <script>
@@ -77,39 +65,6 @@ onload = async () => {
 </script>"""
 
 
-class Site(ThreadingHTTPServer):
-    """Serves the check and the report; remembers every path that was asked for."""
-
-    def __init__(self, report: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.pages = {"/check.html": CHECK.encode(), "/report.html": report}
-        self.asked: list[str] = []
-        self.found: queue.Queue[dict[str, Any]] = queue.Queue()
-
-
-class Handler(BaseHTTPRequestHandler):
-    """GET of the two pages, POST of what was found."""
-
-    server: Site
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        page = self.server.pages.get(self.path)
-        self.send_response(200 if page else 404)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(page or b"")))
-        self.end_headers()
-        self.wfile.write(page or b"")
-
-    def do_POST(self) -> None:
-        self.server.found.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("browser")
@@ -127,26 +82,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         ),
     )
     render_report(attacked, folder / "report.html")
-    server = Site((folder / "report.html").read_bytes())
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    report = (folder / "report.html").read_bytes()
+    with serving({"/check.html": CHECK.encode(), "/report.html": report}) as site:
+        yield site
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: the report is not looked at in a browser")
 def test_the_report_works_in_a_browser(site: Site, tmp_path: Path) -> None:
-    assert CHROMIUM is not None
-    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={tmp_path / 'user'}", "--remote-debugging-port=0"]
-    address = f"http://127.0.0.1:{site.server_port}/check.html"
-    browser = subprocess.Popen([*command, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        found = site.found.get(timeout=WAIT_SEC)
-    finally:
-        browser.terminate()
-        browser.wait()
+    found = site.visit("/check.html", tmp_path / "user")
     assert found["hacked"] is None
     assert found["injected"] is None  # the policy stops even a script that found its way into the page
     assert [video["name"] for video in found["videos"]] == ["annotated", "original", "original"]

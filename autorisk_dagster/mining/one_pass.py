@@ -29,9 +29,7 @@ from autorisk_dagster.profile import PerceptionSettings
 from autorisk_dagster.video.reader import AudioBlock, VideoFrame, VideoReader
 from autorisk_dagster.video.scenes import SceneCutDetector
 
-# Detectors look at 416 to 640 px; more is scaled away at once, so it is scaled while converting.
-DETECTOR_LONG_EDGE_PX = 960
-# Frames handed to the detector at once: enough for a GPU, 13 MB of pictures.
+# Frames handed to the detector at once: enough for a GPU, 6 MB of pictures.
 _BATCH = 8
 _ROWS_A_CHUNK = 4096
 
@@ -89,7 +87,7 @@ class _Follower:
     def add(self, frame: VideoFrame, scene_index: int) -> None:
         self.frame_size = (frame.width_px, frame.height_px)
         self._waiting.append((frame.index, frame.timestamp_sec, scene_index))
-        self._pictures.append(frame.bgr(DETECTOR_LONG_EDGE_PX))
+        self._pictures.append(frame.bgr(self._detector.input_long_edge_px))
         if len(self._waiting) == _BATCH:
             self._detect()
 

@@ -86,10 +86,12 @@ class Detector(Protocol):
     Attributes:
         model_id: name of the model, for lineage
         model_revision: SHA-256 of its weights file
+        input_long_edge_px: long edge of the pictures its network sees; a larger frame is only scaled down once more
     """
 
     model_id: str
     model_revision: str
+    input_long_edge_px: int
 
     def detect(self, frames_bgr: list[NDArray[np.uint8]]) -> list[Detections]:
         """Road users in each frame: (h, w, 3) uint8 BGR in, one `Detections` a frame out, same order."""

@@ -33,6 +33,8 @@ class UltralyticsDetector:
         BackendError: `ultralytics` is missing, the weights cannot be loaded or downloaded, or know no road user.
     """
 
+    input_long_edge_px = 640  # what `predict` scales to when nothing else is said
+
     def __init__(
         self,
         weights: str | Path,

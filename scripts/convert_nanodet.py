@@ -241,7 +241,9 @@ class Converter:
 
     def with_open_sizes(self, model: onnx.ModelProto) -> onnx.ModelProto:
         """The same graph, its inputs and outputs declared for any batch, height and width."""
-        declared = [(model.graph.input[0], ("batch", "", "height", "width"))]
+        declared: list[tuple[onnx.ValueInfoProto, tuple[str, ...]]] = [
+            (model.graph.input[0], ("batch", "", "height", "width"))
+        ]
         declared += [(output, ("batch", f"cells{index % 3}", "")) for index, output in enumerate(model.graph.output)]
         for tensor, names in declared:
             for dim, name in zip(tensor.type.tensor_type.shape.dim, names, strict=True):

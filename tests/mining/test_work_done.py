@@ -25,6 +25,7 @@ SETTINGS = PerceptionSettings(flow_rate_hz=10.0, detection_rate_hz=5.0)
 
 class CountingDetector:
     model_id = model_revision = "counts"
+    input_long_edge_px = 160
 
     def __init__(self) -> None:
         self.pictures = 0

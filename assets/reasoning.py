@@ -1,23 +1,53 @@
 """Reasoning: why each clip is dangerous, or that nothing can be said."""
 
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
+from assets.batches import PARTITIONED, one_by_one
+from assets.tabulate import OWNERS, TABLE, code_version, schema_check, table_result
 from autorisk_dagster import tables
-from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.errors import AutoRiskError, BackendError, InputError
+from autorisk_dagster.io import FrameStoreIOManager
 from autorisk_dagster.partitions import videos
+from autorisk_dagster.profile import Profile
+from resources.answers import AnswerStore
+from resources.media_store import MediaStore
 from resources.profiles import Profiles
+from resources.progress import Progress
 from resources.reasoners import Reasoners
+
+if TYPE_CHECKING:
+    from autorisk_dagster.reasoning.clip_judge import Clip
+
+INPUTS = ("source_video", "frame_signals", "tracks", "mined_clips", "clip_ttc", "near_miss_events")
+# Clips of one video judged at once are at most what a model takes (`concurrency`); videos of one run share its load.
+VIDEOS_A_RUN = 8
+
+Row = dict[str, Any]
+
+
+class ReasoningConfig(dg.Config):
+    """What a run does: `judge` clips; `supplement` judgements that lack prediction or action by a second pass; or
+    `reparse` the stored answers with today's parser, without a model."""
+
+    mode: Literal["judge", "supplement", "reparse"] = "judge"
 
 
 @dg.asset(
     partitions_def=videos,
+    ins={name: dg.AssetIn(metadata=PARTITIONED) for name in INPUTS},
     dagster_type=TABLE,
+    output_required=False,  # a batch stores each video's table itself
     group_name="reasoning",
     kinds={"python", "polars"},
     owners=OWNERS,
-    code_version=code_version(1, "reasoner"),
+    code_version=code_version(2, "reasoner"),
+    pool="gpu",
+    backfill_policy=dg.BackfillPolicy.multi_run(VIDEOS_A_RUN),
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL),
     check_specs=[
         schema_check("reason_outputs"),
         dg.AssetCheckSpec("every_clip_has_an_outcome", asset="reason_outputs", blocking=True),
@@ -32,53 +62,196 @@ from resources.reasoners import Reasoners
 )
 def reason_outputs(
     context: dg.AssetExecutionContext,
-    source_video: pl.DataFrame,
-    frame_signals: pl.DataFrame,
-    tracks: pl.DataFrame,
-    mined_clips: pl.DataFrame,
-    clip_ttc: pl.DataFrame,
-    near_miss_events: pl.DataFrame,
+    config: ReasoningConfig,
+    source_video: Any,
+    frame_signals: Any,
+    tracks: Any,
+    mined_clips: Any,
+    clip_ttc: Any,
+    near_miss_events: Any,
     profiles: Profiles,
     reasoners: Reasoners,
-) -> dg.MaterializeResult:
-    """Severity, hazards, causal reasoning, prediction, action and evidence for each clip, by the profile's reasoner."""
+    answers: AnswerStore,
+    media: MediaStore,
+    progress: Progress,
+    io_manager: dg.ResourceParam[FrameStoreIOManager],
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Severity, hazards, causal reasoning, prediction, action and evidence for each clip, by the profile's reasoner.
+
+    Takes one video or a batch, so that a model is loaded once. A clip that was judged by this model, adapter, prompt
+    and settings is not judged again; one that failed is tried again.
+    """
+    given = dict(
+        zip(INPUTS, (source_video, frame_signals, tracks, mined_clips, clip_ttc, near_miss_events), strict=True)
+    )
+
+    def of_one_video(key: str, found: Mapping[str, pl.DataFrame]) -> dg.MaterializeResult:
+        facts = found["source_video"].row(0, named=True)
+        profile = profiles.get(facts["profile"])
+        clips = found["mined_clips"]
+        workers = 1
+        if profile.reasoner.backend == "kinematic":
+            judge_clip = _by_measurement(found, facts, profile, reasoners)
+        elif config.mode == "judge":
+            judge_clip, workers = _by_model(context, key, profile, reasoners, answers, media)
+        else:
+            stored = _stored(io_manager, key)
+            judge_clip = (
+                _reparsed(stored, profile)
+                if config.mode == "reparse"
+                else _supplemented(stored, profile, reasoners, media)
+            )
+        with progress.over(context.log, "clips judged", float(clips.height)) as report:
+            rows = _each(list(clips.iter_rows(named=True)), judge_clip, workers, report)
+        return _result(tables.frame(rows, tables.REASON_OUTPUTS), clips, profile)
+
+    yield from one_by_one(context, io_manager, "reason_outputs", given, of_one_video)
+
+
+def _by_measurement(
+    found: Mapping[str, pl.DataFrame], facts: Row, profile: Profile, reasoners: Reasoners
+) -> Callable[[Row], Row]:
     from autorisk_dagster.reasoning.evidence import clip_evidence
 
-    facts = source_video.row(0, named=True)
-    try:
-        profile = profiles.get(facts["profile"])
-        reasoner = reasoners.get(profile)
-        times = {row["clip_id"]: row for row in clip_ttc.iter_rows(named=True)}
-        rows = []
-        for clip in mined_clips.iter_rows(named=True):
-            evidence = clip_evidence(
-                clip,
-                tracks,
-                times[clip["clip_id"]],
-                near_miss_events,
-                frame_signals,
-                (facts["width_px"], facts["height_px"]),
-            )
-            rows.append(reasoner.judge(evidence, profile.reasoner.digest()))
-            context.log.info(f"{clip['clip_id']}: {rows[-1]['severity'] or rows[-1]['outcome']}")
-    except AutoRiskError as error:
-        raise failure(error) from error
-    table = tables.frame(rows, tables.REASON_OUTPUTS)
+    reasoner = reasoners.kinematic()
+    times = {row["clip_id"]: row for row in found["clip_ttc"].iter_rows(named=True)}
+
+    def judge(clip: Row) -> Row:
+        evidence = clip_evidence(
+            clip,
+            found["tracks"],
+            times[clip["clip_id"]],
+            found["near_miss_events"],
+            found["frame_signals"],
+            (facts["width_px"], facts["height_px"]),
+        )
+        return reasoner.judge(evidence, profile.reasoner.digest()) | {"clip_sha256": clip["clip_sha256"]}
+
+    return judge
+
+
+def _by_model(
+    context: dg.AssetExecutionContext,
+    key: str,
+    profile: Profile,
+    reasoners: Reasoners,
+    answers: AnswerStore,
+    media: MediaStore,
+) -> tuple[Callable[[Row], Row], int]:
+    from autorisk_dagster.reasoning.clip_judge import read
+
+    judge = reasoners.judge(profile)
+    digest = profile.reasoner.digest()
+
+    def judged(row: Row) -> Row:
+        clip = _clip(row, media)
+        finished = judge.key(clip, digest)
+        kept = answers.get(key, finished)
+        if kept is not None:
+            context.log.info(f"{clip.clip_id}: answered before, kept")
+            # The same footage, mined again, may carry another number.
+            return read(kept, profile.reasoner.min_letter_mass) | {"clip_id": clip.clip_id}
+        answer = judge.judge(clip, digest)
+        answers.put(key, finished, answer)
+        context.log.info(f"{clip.clip_id}: {answer['severity'] or answer['outcome']} in {answer['seconds']:.1f} s")
+        return answer
+
+    return judged, judge.model.concurrency
+
+
+def _reparsed(stored: Mapping[str, Row], profile: Profile) -> Callable[[Row], Row]:
+    from autorisk_dagster.reasoning.clip_judge import read
+
+    return lambda clip: read(_answer_to(clip, stored), profile.reasoner.min_letter_mass)
+
+
+def _supplemented(
+    stored: Mapping[str, Row], profile: Profile, reasoners: Reasoners, media: MediaStore
+) -> Callable[[Row], Row]:
+    judge = reasoners.judge(profile)
+    return lambda clip: judge.supplement(_clip(clip, media), _answer_to(clip, stored))
+
+
+def _stored(store: FrameStoreIOManager, key: str) -> dict[str, Row]:
+    """The judgements that there are, by the hash of the clip they judge."""
+    table = store.read("reason_outputs", key)
+    if table is None:
+        raise InputError(f"{key}: there are no answers yet; materialise reason_outputs first")
+    return {row["clip_sha256"]: row for row in table.iter_rows(named=True)}
+
+
+def _answer_to(clip: Row, stored: Mapping[str, Row]) -> Row:
+    found = stored.get(clip["clip_sha256"])
+    if found is None or found["votes"] is None:
+        raise InputError(f"{clip['clip_id']}: no model has answered to this clip; materialise reason_outputs first")
+    return found | {"clip_id": clip["clip_id"]}
+
+
+def _clip(row: Row, media: MediaStore) -> "Clip":
+    from autorisk_dagster.reasoning.clip_judge import Clip
+
+    return Clip(
+        row["clip_id"], media.path(row["clip_path"]), row["clip_sha256"], float(row["end_sec"] - row["start_sec"])
+    )
+
+
+def _each(clips: list[Row], judge: Callable[[Row], Row], workers: int, report: Callable[[float], None]) -> list[Row]:
+    """Judge every clip, `workers` at a time; a clip that fails does not keep the others from being finished and
+    kept."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    rows: list[Row] = []
+    failed: list[tuple[str, AutoRiskError]] = []
+
+    def attempt(clip: Row) -> Row | AutoRiskError:
+        try:
+            return judge(clip)
+        except AutoRiskError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        for clip, outcome in zip(clips, pool.map(attempt, clips), strict=True):
+            if isinstance(outcome, AutoRiskError):
+                failed.append((clip["clip_id"], outcome))
+            else:
+                rows.append(outcome)
+            report(float(len(rows) + len(failed)))
+    if failed:
+        clip_id, first = failed[0]
+        if len(failed) == 1:
+            raise first
+        raise BackendError(
+            f"{len(failed)} of {len(clips)} clips could not be judged, first {clip_id}: {first}"
+        ) from first
+    return rows
+
+
+def _result(table: pl.DataFrame, clips: pl.DataFrame, profile: Profile) -> dg.MaterializeResult:
     unread = int((table["outcome"] == "parse_failure").sum())
     judged = table["outcome"] == "severity"
+    first = table.row(0, named=True) if table.height else {}
+    cost = {
+        name: table[name].sum()
+        for name in ("prompt_tokens", "answer_tokens", "seconds")
+        if table[name].null_count() < table.height
+    }
     return table_result(
         "reason_outputs",
         table,
         {
-            "reasoner": reasoner.name,
-            "model": reasoner.model_id,
+            "reasoner": profile.reasoner.backend,
+            "model": first.get("model_id") or "no clip to judge",
+            "model_revision": first.get("model_revision") or "",
+            "prompt_hash": first.get("prompt_hash") or "",
             "settings_hash": profile.reasoner.digest(),
             "outcomes": {str(name): count for name, count in table["outcome"].value_counts().iter_rows()},
             "severities": {str(name): count for name, count in table["severity"].value_counts().iter_rows()},
+            "parse_layers": {str(name): count for name, count in table["parse_layer"].value_counts().iter_rows()},
+            **cost,
         },
         [
             dg.AssetCheckResult(
-                check_name="every_clip_has_an_outcome", passed=set(table["clip_id"]) == set(mined_clips["clip_id"])
+                check_name="every_clip_has_an_outcome", passed=set(table["clip_id"]) == set(clips["clip_id"])
             ),
             dg.AssetCheckResult(
                 check_name="parse_rate",
@@ -91,5 +264,5 @@ def reason_outputs(
                 passed=bool((table["severity"].is_not_null() == judged).all()),
             ),
         ],
-        preview=["clip_id", "severity", "causal_reasoning", "recommended_action"],
+        preview=["clip_id", "severity", "confidence", "causal_reasoning", "recommended_action"],
     )

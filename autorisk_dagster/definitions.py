@@ -8,9 +8,10 @@ import dagster as dg
 
 from assets import ingest, kinematics, mining, perception, reasoning, reporting, severity
 from autorisk_dagster.io import FrameStore
-from autorisk_dagster.jobs import fleet_batch, process_video
+from autorisk_dagster.jobs import fleet_batch, process_video, reparse, supplement
 from autorisk_dagster.paths import CONFIGS, data_folder
 from autorisk_dagster.schedules import nightly_fleet_batch
+from resources.answers import AnswerStore
 from resources.detectors import Detectors
 from resources.media_store import MediaStore
 from resources.profiles import Profiles
@@ -24,7 +25,7 @@ def defs() -> dg.Definitions:
     data = data_folder()
     return dg.Definitions(
         assets=dg.load_assets_from_modules([ingest, perception, mining, kinematics, reasoning, severity, reporting]),
-        jobs=[process_video, fleet_batch],
+        jobs=[process_video, fleet_batch, reparse, supplement],
         schedules=[nightly_fleet_batch],
         executor=dg.in_process_executor,
         resources={
@@ -33,6 +34,7 @@ def defs() -> dg.Definitions:
             "profiles": Profiles(folder=str(CONFIGS)),
             "detectors": Detectors(device=os.environ.get("AUTORISK_DEVICE", "cpu")),
             "reasoners": Reasoners(),
+            "answers": AnswerStore(root=str(data / "answers")),
             "progress": Progress(console=os.environ.get("AUTORISK_PROGRESS") == "1"),
         },
     )

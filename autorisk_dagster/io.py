@@ -21,6 +21,27 @@ class FrameStoreIOManager(dg.UPathIOManager):
 
     def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:
         """Write `obj` at `path`."""
+        self._write(obj, path)
+        context.add_output_metadata({"dagster/row_count": obj.height})
+
+    def read(self, asset: str, partition: str) -> pl.DataFrame | None:
+        """The stored table of one partition; None where there is none."""
+        path = self._path_of(asset, partition)
+        if not path.exists():
+            return None
+        with path.open("rb") as file:
+            return pl.read_parquet(file)
+
+    def write(self, asset: str, partition: str, table: pl.DataFrame) -> None:
+        """Write one partition's table of a batch, where Dagster's own output would lie."""
+        path = self._path_of(asset, partition)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._write(table, path)
+
+    def _path_of(self, asset: str, partition: str) -> UPath:
+        return self._base_path.joinpath(asset, f"{partition}{self.extension}")
+
+    def _write(self, obj: pl.DataFrame, path: UPath) -> None:
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
             with temporary.open("wb") as file:
@@ -31,7 +52,6 @@ class FrameStoreIOManager(dg.UPathIOManager):
             if isinstance(error, OSError) and is_full_disk(error):
                 raise dg.Failure(str(StorageError(path.name))) from error
             raise
-        context.add_output_metadata({"dagster/row_count": obj.height})
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:  # noqa: ARG002 - Dagster's signature
         """Read the table at `path`."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import dagster as dg
+
+# `reason_outputs` alone takes several videos a run; in a job with the others it takes one, which is what is meant.
+warnings.filterwarnings("ignore", message="Asset job .* materializes assets with varying BackfillPolicies")
 
 PER_VIDEO = (
     "source_video",
@@ -30,4 +35,26 @@ fleet_batch = dg.define_asset_job(
     tags={"dagster/priority": "-1", "autorisk/batch": "fleet"},
     description="The same for every registered video that is missing or failed; one run a video, so that one bad "
     "file stops nothing.",
+)
+
+
+def _rereading(name: str, mode: str, description: str) -> dg.UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets("reason_outputs").downstream(),
+        config={"ops": {"reason_outputs": {"config": {"mode": mode}}}},
+        description=description,
+    )
+
+
+reparse = _rereading(
+    "reparse",
+    "reparse",
+    "Reads the stored answers of a video again with today's parser, without a model, and makes what depends on them.",
+)
+
+supplement = _rereading(
+    "supplement",
+    "supplement",
+    "Asks the model a second time where a judgement lacks its prediction or action, and makes what depends on it.",
 )

@@ -110,9 +110,30 @@ class CorrectionSettings(Section):
 
 
 class ReasonerSettings(Section):
-    """Which reasoner judges the clips. Nothing else is ever tried in its place."""
+    """Which reasoner judges the clips, and how a model is asked. Nothing else is ever tried in its place."""
 
-    backend: Literal["kinematic"] = "kinematic"
+    backend: Literal["kinematic", "transformers", "openai"] = "kinematic"
+    model: str = Field("nvidia/Cosmos-Reason2-2B", description="hub id or folder; openai: the endpoint's name for it")
+    revision: str | None = Field(None, description="transformers: of a hub id")
+    adapter: str | None = Field(None, description="transformers: PEFT LoRA adapter, hub id or folder")
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    frames_per_sec: float = Field(4.0, gt=0, le=30, description="frames of a clip that the model sees, Hz")
+    max_pixels: int = Field(8_388_608, ge=65_536, description="pixels of a clip, over all its frames")
+    thinking: bool = Field(True, description="think before the answer")
+    max_think_tokens: int = Field(1024, ge=1, le=32_768, description="thoughts end after so many tokens")
+    max_text_chars: int = Field(600, ge=1, le=10_000, description="transformers: bound of one string in an answer")
+    temperatures: tuple[float, ...] = Field((0.6,), min_length=1, max_length=15, description="one answer for each")
+    seed: int = Field(0, ge=0)
+    letters: bool = Field(True, description="read the severities' letters for a measured confidence")
+    min_letter_mass: float = Field(0.5, ge=0, le=1, description="abstain where the letters are less probable together")
+    video_as: Literal["mp4", "frames"] = Field("mp4", description="openai: how a clip is sent")
+    dialect: Literal["vllm", "openai"] = Field("vllm", description="openai: vllm (and NIM) takes sampling fields too")
+
+    @model_validator(mode="after")
+    def temperatures_are_possible(self) -> ReasonerSettings:
+        if any(not 0 <= temperature <= 2 for temperature in self.temperatures):
+            raise ValueError(f"temperatures must lie in 0 to 2, got {self.temperatures}")
+        return self
 
 
 class DetectorSettings(Section):

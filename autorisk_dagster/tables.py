@@ -188,6 +188,8 @@ NEAR_MISS_EVENTS: Schema = {
 
 HAZARD = pl.Struct({"type": pl.String, "actors": pl.List(pl.String), "spatial_relation": pl.String})
 
+VOTE = pl.Struct({"temperature": pl.Float64, "severity": SEVERITY, "raw_text": pl.String})
+
 REASON_OUTPUTS: Schema = {
     "clip_id": pl.String,
     "outcome": pl.Enum(OUTCOMES),
@@ -201,10 +203,22 @@ REASON_OUTPUTS: Schema = {
     "reasoner": pl.String,
     "model_id": pl.String,
     "model_revision": pl.String,
+    "adapter": pl.String,
+    "clip_sha256": pl.String,  # of the file that was judged
     "prompt_hash": pl.String,
     "settings_hash": pl.String,
     "raw_text": pl.String,
+    "parse_layer": pl.String,
     "error": pl.String,
+    "votes": pl.List(VOTE),  # all that follow are null for a reasoner that is no model
+    "vote_margin": pl.Float64,
+    "supplement_text": pl.String,  # answer to the second pass for a missing prediction or action
+    "letter_log_probability": pl.Struct(dict.fromkeys(SEVERITIES, pl.Float64)),
+    "letter_mass": pl.Float64,
+    "prompt_tokens": pl.Int64,
+    "answer_tokens": pl.Int64,
+    "seconds": pl.Float64,
+    "notes": pl.List(pl.String),
 }
 
 CORRECTED_SEVERITIES: Schema = {
@@ -286,6 +300,7 @@ SHARES = (
     "nearest_area_share",
     "proximity",
     "confidence",
+    "letter_mass",
     "conf_1",
     "conf_2",
     "fused_score",

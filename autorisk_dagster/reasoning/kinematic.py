@@ -12,6 +12,7 @@ import json
 import math
 from typing import Any, Final
 
+from autorisk_dagster import tables
 from autorisk_dagster.reasoning import encounters, geometry, paths, rules
 from autorisk_dagster.reasoning.evidence import Actor, ActorSample, ClipEvidence
 from autorisk_dagster.reasoning.rules import Finding
@@ -96,13 +97,13 @@ class KinematicReasoner:
             dict.fromkeys(Assessment.model_fields) if assessment is None else assessment.model_dump()
         )
         return {
+            **dict.fromkeys(tables.REASON_OUTPUTS),
             "clip_id": evidence.clip_id,
             "outcome": "abstained" if assessment is None else "severity",
             **answer,
             "reasoner": self.name,
             "model_id": self.model_id,
             "model_revision": self.model_revision,
-            "prompt_hash": None,
             "settings_hash": settings_hash,
             "raw_text": None if assessment is None else assessment.model_dump_json(),
             "error": reason,

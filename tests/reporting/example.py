@@ -127,6 +127,7 @@ def ttc_row(clip_id: str, timeline: list[dict[str, Any]] | None = None, **change
 def reason_row(clip_id: str, severity: str | None = "MEDIUM", **changes: Any) -> dict[str, Any]:
     """One row of REASON_OUTPUTS."""
     return {
+        **dict.fromkeys(tables.REASON_OUTPUTS),
         "clip_id": clip_id,
         "outcome": "severity" if severity else "not_run",
         "severity": severity,
@@ -139,10 +140,7 @@ def reason_row(clip_id: str, severity: str | None = "MEDIUM", **changes: Any) ->
         "reasoner": "kinematic",
         "model_id": "kinematic",
         "model_revision": "1",
-        "prompt_hash": None,
         "settings_hash": "0123456789abcdef",
-        "raw_text": None,
-        "error": None,
     } | changes
 
 

@@ -1,0 +1,131 @@
+"""Where a severity's log-odds would move if a pixel did: the right number, at the right place, in the right frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="saliency needs the extra `models`")
+
+from autorisk_dagster.errors import BackendError, InputError
+from autorisk_dagster.reasoning import saliency as module
+from autorisk_dagster.reasoning.clip_frames import ClipFrames
+from autorisk_dagster.reasoning.local_vlm import LocalModel, LocalModelSettings
+from autorisk_dagster.reasoning.prompts import letter_prompt
+from autorisk_dagster.reasoning.saliency import fold_padding, log_odds_gradient, saliency, unpatch
+from tests import tiny_cosmos
+from tests.video_factory import steady, write_video
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
+    weights = tiny_cosmos.build(tmp_path_factory.mktemp("models") / "tiny")
+    return LocalModel(
+        LocalModelSettings(str(weights), dtype="float32", device_map="cpu", max_pixels=64 * 96 * 8, max_think_tokens=0)
+    )
+
+
+def frames(count: int = 8) -> ClipFrames:
+    """Noise in the processor's own size, so that nothing is resized."""
+    pictures = np.random.default_rng(0).integers(0, 255, (count, 64, 96, 3), dtype=np.uint8)
+    return ClipFrames(pictures, np.arange(count) / 4, count / 4)
+
+
+def test_patches_go_back_to_where_they_came_from(model: LocalModel) -> None:
+    shown = frames()
+    inputs = model.encode(shown, letter_prompt())
+    back = unpatch(inputs["pixel_values_videos"], inputs["video_grid_thw"][0].tolist(), model.processor.video_processor)
+    as_seen = (back.permute(0, 2, 3, 1).numpy() * 0.5 + 0.5) * 255  # the tiny processor's mean and deviation are 0.5
+    assert np.abs(as_seen - shown.rgb).max() < 1e-3
+
+
+def test_a_planted_change_shows_in_its_own_block_and_frames_alone(model: LocalModel) -> None:
+    shown = frames()
+    changed = shown.rgb.copy()
+    changed[4:6, 32:64, 64:96] = 0  # the third pair of frames, lower right block
+    grids = []
+    for rgb in (shown.rgb, changed):
+        inputs = model.encode(ClipFrames(rgb, shown.timestamps_sec, shown.duration_sec), letter_prompt())
+        grid = inputs["video_grid_thw"][0].tolist()
+        grids.append(unpatch(inputs["pixel_values_videos"], grid, model.processor.video_processor))
+    moved = (grids[0] - grids[1]).abs().sum(1) > 0
+    assert moved[4:6, 32:64, 64:96].float().mean() > 0.95
+    moved[4:6, 32:64, 64:96] = False
+    assert not moved.any()
+
+
+def test_the_gradient_is_the_slope(model: LocalModel) -> None:
+    inputs = model.encode(frames(), letter_prompt())
+    network = model.network
+    network.double()
+    try:
+        patches = inputs["pixel_values_videos"].double()
+        given = inputs | {"pixel_values_videos": patches}
+        score, gradient = log_odds_gradient(model, given, "HIGH")
+        direction = torch.randn(patches.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        step = 1e-3
+        above, below = (
+            log_odds_gradient(model, given | {"pixel_values_videos": patches + sign * step * direction}, "HIGH")[0]
+            for sign in (1, -1)
+        )
+    finally:
+        network.float()
+    assert np.isfinite(score)
+    # the score is taken in single precision: that bounds what a difference of two can tell
+    assert float((gradient * direction).sum()) == pytest.approx((above - below) / (2 * step), rel=0.02)
+
+
+def test_the_weights_are_left_as_they_were(model: LocalModel) -> None:
+    before = [(parameter.requires_grad, parameter.clone()) for parameter in model.network.parameters()]
+    log_odds_gradient(model, model.encode(frames(), letter_prompt()), "LOW")
+    assert not model.network.training
+    for parameter, (wanted, value) in zip(model.network.parameters(), before, strict=True):
+        assert parameter.requires_grad == wanted and parameter.grad is None
+        assert torch.equal(parameter, value)
+
+
+def test_a_clip_of_an_odd_number_of_frames_has_a_map_for_each(model: LocalModel, tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.mp4", steady(14, 8))  # 1.75 s: seven frames at 4 a second
+    found = saliency(model, clip, 1.75, "HIGH")
+    assert len(found.map) == len(found.frames.rgb) == 7
+    assert found.curve.sum() == pytest.approx(1.0)
+    assert (found.curve > 0).all()
+
+
+def test_what_fell_on_the_repeated_frame_belongs_to_the_last_one() -> None:
+    pixels = np.array([1.0, 2.0, 4.0, 8.0], np.float32)[:, None, None] * np.ones((4, 1, 2), np.float32)
+    assert fold_padding(pixels, 3)[:, 0, 0].tolist() == [1.0, 2.0, 12.0]
+    assert fold_padding(pixels, 4)[:, 0, 0].tolist() == [1.0, 2.0, 4.0, 8.0]
+
+
+def test_log_odds_are_against_the_other_severities(model: LocalModel, tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.mp4", steady(16, 8))
+    reading = model.letters(clip, 2.0, letter_prompt())
+    share = reading.share("MEDIUM")
+    assert saliency(model, clip, 2.0, "MEDIUM").log_odds == pytest.approx(np.log(share / (1 - share)), abs=1e-3)
+
+
+def test_an_unknown_severity_and_a_full_memory_are_said(
+    model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write_video(tmp_path / "clip.mp4", steady(8, 8))
+    with pytest.raises(InputError, match="known: NONE, LOW, MEDIUM, HIGH"):
+        saliency(model, clip, 1.0, "EXTREME")
+
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("no")
+
+    monkeypatch.setattr(module, "log_odds_gradient", full)
+    with pytest.raises(BackendError, match="saliency ran out of memory"):
+        saliency(model, clip, 1.0, "HIGH")

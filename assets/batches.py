@@ -5,6 +5,7 @@ soon as it is there; what failed is told at the end, and a rerun of the failed p
 over one video goes the ordinary way.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,10 @@ import polars as pl
 from assets.tabulate import failure
 from autorisk_dagster.errors import AutoRiskError, InputError
 from autorisk_dagster.io import FrameStoreIOManager
+
+# In a job with the others, an asset that takes batches takes one video a run: that is what is meant.
+warnings.filterwarnings("ignore", message="Asset job .* materializes assets with varying BackfillPolicies")
+warnings.filterwarnings("ignore", message="Parameter `backfill_policy` .* is currently in beta")
 
 # Handed to `AssetIn`: a video whose upstream failed must not take the others of its batch with it.
 PARTITIONED = {"allow_missing_partitions": True}

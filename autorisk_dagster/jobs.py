@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
 import dagster as dg
-
-# `reason_outputs` alone takes several videos a run; in a job with the others it takes one, which is what is meant.
-warnings.filterwarnings("ignore", message="Asset job .* materializes assets with varying BackfillPolicies")
 
 PER_VIDEO = (
     "source_video",

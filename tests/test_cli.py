@@ -105,7 +105,7 @@ def test_a_bad_file_among_good_ones_is_one_failed_row(project: Project, video: P
     found = project.autorisk("run", torn, video)
     assert found.returncode == 1
     assert "failed" in found.stdout and "torn.mp4" in found.stdout.replace("\n", "")
-    assert "report.html" in found.stdout.replace("\n", "")
+    assert "report.html" in "".join(found.stdout.replace("│", "").split())  # a long path is folded inside its column
     status = project.autorisk("status").stdout
     assert "source_video" in status and "10 of 10" in status
 

@@ -26,8 +26,8 @@ from autorisk_dagster.errors import InputError
 from autorisk_dagster.perception.detections import box_iou
 
 # Mean flow (px of a 240 px frame per 0.1 s) over which a window counts as driving. Windows of the test videos: fixed
-# camera 0.31-0.67, even while a crash fills the view; driving 0.78-3.9, slow motorway traffic 0.52 upwards.
-MOVING_FLOW_PX = 0.7
+# camera 0.3-0.84 and once, while a crash fills the view, 1.18; driving 1.15-7.4, slow motorway traffic 0.64 upwards.
+MOVING_FLOW_PX = 1.0
 # Shorter than this, a neighbour in the next lane can keep its place too: at 0.5 m/s of difference it drifts by 4 m.
 MIN_MOVING_SEC = 8.0
 MIN_MOVING_SHARE = 0.5

@@ -50,7 +50,7 @@ HORN_TONALITY: Final = 0.2
 HORN_NEAR_SEC: Final = 2.0
 LOUD_DB: Final = 15.0
 BURST_RATIO: Final = 3.0
-BURST_FLOW_PX: Final = 3.0
+BURST_FLOW_PX: Final = 5.0
 
 
 @dataclass(frozen=True)

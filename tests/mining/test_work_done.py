@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
 
+from autorisk_dagster.mining import motion
 from autorisk_dagster.mining.one_pass import Perception, perceive
 from autorisk_dagster.perception.detections import Detections
 from autorisk_dagster.profile import PerceptionSettings
@@ -60,7 +60,7 @@ class Work:
         self.packets: Counter[tuple[str, int]] = Counter()
         self.conversions: Counter[str] = Counter()
         detector = CountingDetector()
-        open_file, flow = av.open, cv2.calcOpticalFlowFarneback
+        open_file, flow = av.open, motion.dense_flow
         work = self
 
         def opening(*args: Any, **kwargs: Any) -> CountingContainer:
@@ -80,7 +80,7 @@ class Work:
                 return self._inner.reformat(*args, **kwargs)
 
         patch.setattr(av, "open", opening)
-        patch.setattr(cv2, "calcOpticalFlowFarneback", flowing)
+        patch.setattr(motion, "dense_flow", flowing)
         patch.setattr(frames_module, "VideoReformatter", CountingReformatter)
         self.found: Perception = perceive(path, SECONDS, detector, SETTINGS)
         self.detected = detector.pictures

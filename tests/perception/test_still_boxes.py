@@ -145,7 +145,7 @@ def test_wrong_lengths_are_refused() -> None:
 
 def test_frames_move_where_their_window_does() -> None:
     """Windows [0, 0.5) still, [0.5, 1) moving, [1, 1.5) not measured, [1.5, 2) not a number; none from 2 s on."""
-    flow = [0.3, 0.7, None, float("nan")]
+    flow = [0.9, 1.0, None, float("nan")]
     windows = pl.DataFrame(
         [
             dict.fromkeys(tables.FRAME_SIGNALS)

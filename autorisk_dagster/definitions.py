@@ -6,7 +6,7 @@ import os
 
 import dagster as dg
 
-from assets import ingest, kinematics, mining, perception, reasoning, reporting, severity
+from assets import ingest, kinematics, mining, perception, reasoning, reporting, saliency, severity
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.jobs import fleet_batch, process_video, reparse, supplement
 from autorisk_dagster.paths import CONFIGS, data_folder
@@ -24,7 +24,9 @@ def defs() -> dg.Definitions:
     """Assets from `assets/`, back ends from `resources/`, settings from `configs/` and the environment."""
     data = data_folder()
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([ingest, perception, mining, kinematics, reasoning, severity, reporting]),
+        assets=dg.load_assets_from_modules(
+            [ingest, perception, mining, kinematics, reasoning, saliency, severity, reporting]
+        ),
         jobs=[process_video, fleet_batch, reparse, supplement],
         schedules=[nightly_fleet_batch],
         executor=dg.in_process_executor,

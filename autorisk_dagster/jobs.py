@@ -12,6 +12,7 @@ PER_VIDEO = (
     "clip_ttc",
     "near_miss_events",
     "reason_outputs",
+    "saliency_maps",
     "corrected_severities",
     "severity_ranking",
     "safety_report",

@@ -136,6 +136,13 @@ class ReasonerSettings(Section):
         return self
 
 
+class SaliencySettings(Section):
+    """For which clips the model's sensitivity is measured: it costs about two answers each."""
+
+    max_clips: int = Field(10, ge=0, le=1000, description="clips a video, the worst first")
+    severities: tuple[Literal["NONE", "LOW", "MEDIUM", "HIGH"], ...] = ("MEDIUM", "HIGH")
+
+
 class DetectorSettings(Section):
     """Which detector looks at the frames. Nothing else is ever tried in its place."""
 
@@ -155,6 +162,7 @@ class Profile(Section):
     ttc: TtcSettings = TtcSettings()
     correction: CorrectionSettings = CorrectionSettings()
     reasoner: ReasonerSettings = ReasonerSettings()
+    saliency: SaliencySettings = SaliencySettings()
 
 
 def load_profile(name: str, folder: Path) -> Profile:

@@ -221,6 +221,25 @@ REASON_OUTPUTS: Schema = {
     "notes": pl.List(pl.String),
 }
 
+SALIENCY_MAPS: Schema = {
+    "clip_id": pl.String,
+    "severity": SEVERITY,  # whose log-odds were differentiated; null where nothing was
+    "log_odds": pl.Float64,
+    "times_sec": pl.List(pl.Float64),  # of the frames the model saw, in the source
+    "frame_share": pl.List(pl.Float64),  # of the sensitivity
+    "peak_sec": pl.Float64,
+    "peak_x_share": pl.Float64,  # where in that frame, from the left and from the top
+    "peak_y_share": pl.Float64,
+    "overlay_path": pl.String,
+    "overlay_sha256": pl.String,
+    "clip_sha256": pl.String,
+    "model_id": pl.String,
+    "model_revision": pl.String,
+    "adapter": pl.String,
+    "prompt_hash": pl.String,
+    "reason": pl.String,  # why nothing was measured
+}
+
 CORRECTED_SEVERITIES: Schema = {
     "clip_id": pl.String,
     "raw_severity": SEVERITY,
@@ -255,6 +274,7 @@ TABLES: dict[str, Schema] = {
     "conflict_measures": CONFLICT_MEASURES,
     "near_miss_events": NEAR_MISS_EVENTS,
     "reason_outputs": REASON_OUTPUTS,
+    "saliency_maps": SALIENCY_MAPS,
     "corrected_severities": CORRECTED_SEVERITIES,
     "severity_ranking": SEVERITY_RANKING,
 }
@@ -301,6 +321,8 @@ SHARES = (
     "proximity",
     "confidence",
     "letter_mass",
+    "peak_x_share",
+    "peak_y_share",
     "conf_1",
     "conf_2",
     "fused_score",

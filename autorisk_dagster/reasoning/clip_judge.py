@@ -13,14 +13,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autorisk_dagster import tables
+from autorisk_dagster.errors import BackendError
 from autorisk_dagster.reasoning import prompts
 from autorisk_dagster.reasoning.parsing import ParseResult, parse_assessment
 from autorisk_dagster.reasoning.schema import Assessment, schema_hash
 from autorisk_dagster.reasoning.vlm import LetterReading, Sampling, VisionLanguageModel
 from autorisk_dagster.reasoning.voting import majority
+
+if TYPE_CHECKING:
+    from autorisk_dagster.reasoning.local_vlm import LocalModel
 
 Row = dict[str, Any]
 
@@ -67,6 +71,18 @@ class ClipJudge:
     def prompt_hash(self) -> str:
         """16 hex digits over every prompt that is sent, and the schema of the answer."""
         return hashlib.sha256((self.prompt.hash + self.question.hash + schema_hash()).encode()).hexdigest()[:16]
+
+    def local_model(self) -> LocalModel:
+        """The model, where it runs in this process.
+
+        Raises:
+            BackendError: it does not.
+        """
+        from autorisk_dagster.reasoning.local_vlm import LocalModel
+
+        if not isinstance(self.model, LocalModel):
+            raise BackendError(f"the {self.model.name} back end runs elsewhere: it has no gradients here")
+        return self.model
 
     def key(self, clip: Clip, settings_hash: str) -> str:
         """What a finished judgement depends on: the clip's bytes, model, adapter, prompts and settings."""

@@ -1,0 +1,141 @@
+"""The methods that the benchmark compares, each from the product's tables of a drive to alarms.
+
+Road users are called by their numbers in the tracks; `who_is` turns these into who they truly were at that moment, so
+that an alarm about a swapped number counts as what it is. The own vehicle has no track: `OWN`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from autorisk_dagster import tables
+from autorisk_dagster.kinematics.clip_ttc import clip_ttc
+from autorisk_dagster.kinematics.events import find_near_misses
+from autorisk_dagster.profile import Profile
+from autorisk_dagster.reasoning import rules
+from autorisk_dagster.reasoning.evidence import clip_evidence
+from tests.benchmarks.sumo_dashcam import Camera, Footage
+from tests.benchmarks.sumo_scoring import LEVELS, MERGE_SEC, Alarm
+from tests.benchmarks.sumo_world import STEP_SEC
+
+RATE_HZ: Final = 1 / STEP_SEC
+OWN: Final = None
+CLIP_SEC, CLIP_EVERY_SEC = 10.0, 5.0
+NOTICED_AREA_SHARE: Final = 0.005
+
+
+@dataclass(frozen=True)
+class Report:
+    """An alarm in the product's terms: track numbers, time in the video, risk and level."""
+
+    track_ids: tuple[int | None, int]
+    time_sec: float
+    score: float
+    level: int
+
+
+Method = Callable[[Footage, Camera, Profile], Iterator[Report]]
+
+
+def near_miss_v1(footage: Footage, _: Camera, profile: Profile) -> Iterator[Report]:
+    """Version 1.0 as it ships: pairs of road users in the image."""
+    yield from _v1(footage, profile, filters=True)
+
+
+def near_miss_v1_unfiltered(footage: Footage, _: Camera, profile: Profile) -> Iterator[Report]:
+    """Version 1.0 with its false-positive filters off."""
+    yield from _v1(footage, profile, filters=False)
+
+
+def _v1(footage: Footage, profile: Profile, *, filters: bool) -> Iterator[Report]:
+    settings = profile.near_miss.model_copy(update={"filters_enabled": filters})
+    for event in find_near_misses(footage.tracks, settings, RATE_HZ).events.iter_rows(named=True):
+        ids = (event["object_id_1"], event["object_id_2"])
+        yield Report(ids, event["timestamp_sec"], event["risk_score"], LEVELS.index(event["risk_level"]))
+
+
+def kinematic_severity(footage: Footage, camera: Camera, profile: Profile) -> Iterator[Report]:
+    """The kinematic reasoner's findings in clips of 10 s, cut every 5 s; ranked by severity, then by time to contact."""
+    clips = _clips(footage.tracks)
+    times = clip_ttc(footage.tracks, clips, camera.frame_size, profile.ttc)
+    events = find_near_misses(footage.tracks, profile.near_miss, RATE_HZ).events
+    silent = tables.empty(tables.FRAME_SIGNALS)
+    for clip, time in zip(clips.iter_rows(named=True), times.iter_rows(named=True), strict=True):
+        evidence = clip_evidence(clip, footage.tracks, time, events, silent, camera.frame_size)
+        for finding in rules.findings(evidence):
+            level = ("LOW", "MEDIUM", "HIGH").index(finding.severity)
+            if finding.encounter is not None:
+                yield Report(finding.encounter.track_ids, finding.at_sec, float(level), level)
+            elif finding.actor is not None and finding.sample is not None:
+                high_sec = finding.sample.high_sec
+                urgency = 1 / (1 + high_sec) if math.isfinite(high_sec) else 0.0
+                yield Report((OWN, finding.actor.track_id), finding.at_sec, level + urgency, level)
+
+
+def nearest_box(footage: Footage, camera: Camera, _: Profile) -> Iterator[Report]:
+    """The trivial rule: every MERGE_SEC the largest followed box is an alarm, ranked by its area."""
+    area = (pl.col("x2_px") - pl.col("x1_px")) * (pl.col("y2_px") - pl.col("y1_px"))
+    largest = (
+        footage.tracks.drop_nulls("track_id")
+        .with_columns(area=area / (camera.width_px * camera.height_px), part=pl.col("timestamp_sec") // MERGE_SEC)
+        .filter(pl.col("area") >= NOTICED_AREA_SHARE)
+        .sort("area", descending=True)
+        .unique("part", keep="first", maintain_order=True)
+    )
+    for row in largest.iter_rows(named=True):
+        yield Report((OWN, row["track_id"]), row["timestamp_sec"], row["area"], LEVELS.index("Low"))
+
+
+METHODS: Final[dict[str, Method]] = {
+    "v1.0": near_miss_v1,
+    "v1.0, filters off": near_miss_v1_unfiltered,
+    "kinematic severity": kinematic_severity,
+    "nearest box": nearest_box,
+}
+
+
+def _clips(tracks: pl.DataFrame) -> pl.DataFrame:
+    end_sec = float(tracks["timestamp_sec"].max() or 0.0) if tracks.height else 0.0  # type: ignore[arg-type]
+    starts = np.arange(0.0, max(end_sec - CLIP_EVERY_SEC, 0.0) + 1e-6, CLIP_EVERY_SEC)
+    rows: list[dict[str, Any]] = [
+        {"clip_id": f"c{n:03d}", "start_sec": float(start), "end_sec": float(start) + CLIP_SEC}
+        for n, start in enumerate(starts)
+    ]
+    return pl.DataFrame(rows, schema={"clip_id": pl.String, "start_sec": pl.Float64, "end_sec": pl.Float64})
+
+
+class TrueActors:
+    """Who a track's number stood for at a time."""
+
+    def __init__(self, footage: Footage, ego: int) -> None:
+        self._ego = ego
+        table = footage.tracks.with_columns(who=pl.Series(footage.who)).drop_nulls("track_id").sort("timestamp_sec")
+        self._of = {
+            number: (rows["timestamp_sec"].to_numpy(), rows["who"].to_numpy())
+            for (number,), rows in table.group_by("track_id", maintain_order=True)
+        }
+
+    def pair(self, track_ids: tuple[int | None, int], time_sec: float) -> tuple[int, int] | None:
+        """The two true road users, smaller first; None where both numbers stood for one."""
+        one, other = (self._ego if number is OWN else self._who(number, time_sec) for number in track_ids)
+        return None if one == other else (min(one, other), max(one, other))
+
+    def _who(self, number: int, time_sec: float) -> int:
+        times, who = self._of[number]
+        return int(who[np.argmin(np.abs(times - time_sec))])
+
+
+def alarms(reports: Iterator[Report], actors: TrueActors, start_sec: float) -> list[Alarm]:
+    """Reports of a video as alarms of the world; `start_sec` is the world's time at the video's first frame."""
+    found = []
+    for report in reports:
+        pair = actors.pair(report.track_ids, report.time_sec)
+        # a pair of one road user with itself matches nothing: kept as a false alarm
+        found.append(Alarm(pair or (-1, -1), report.time_sec + start_sec, report.score, report.level))
+    return found

@@ -87,7 +87,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class Drive:
-    """A vehicle's time in the simulation, as its camera sees it. Times in the tables are seconds from its first step."""
+    """A vehicle's time in the simulation, as its camera sees it. The tables' times are seconds from its first step."""
 
     world: World
     ego: int
@@ -276,7 +276,9 @@ def _detected(
         boxes = np.clip(boxes, 0.0, np.array([camera.width_px, camera.height_px] * 2, dtype=float))
         mean = 0.3 + 0.5 * (1 - np.exp(-height / 50.0)) * np.sqrt(sight.visible)
         confidence = np.clip(mean + noise.confidence_spread * error[seen, 4], 0.01, 0.99)
-        reported = ~missed[seen] & (confidence >= 0.3) & (boxes[:, 2] - boxes[:, 0] > 2) & (boxes[:, 3] - boxes[:, 1] > 2)
+        reported = (
+            ~missed[seen] & (confidence >= 0.3) & (boxes[:, 2] - boxes[:, 0] > 2) & (boxes[:, 3] - boxes[:, 1] > 2)
+        )
         order = np.flatnonzero(reported)[np.argsort(-confidence[reported], kind="stable")]
         labels = tuple(drive.world.road_users[n].label for n in seen[order])
         yield Detections(boxes[order], confidence[order], labels), seen[order]

@@ -61,7 +61,7 @@ def _v1(footage: Footage, profile: Profile, *, filters: bool) -> Iterator[Report
 
 
 def kinematic_severity(footage: Footage, camera: Camera, profile: Profile) -> Iterator[Report]:
-    """The kinematic reasoner's findings in clips of 10 s, cut every 5 s; ranked by severity, then by time to contact."""
+    """The kinematic reasoner's findings in clips of 10 s, one every 5 s; ranked by severity, then time to contact."""
     clips = _clips(footage.tracks)
     times = clip_ttc(footage.tracks, clips, camera.frame_size, profile.ttc)
     events = find_near_misses(footage.tracks, profile.near_miss, RATE_HZ).events

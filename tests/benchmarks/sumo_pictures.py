@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,8 +93,8 @@ def _from_above(axes: Any, drive: Drive, camera: Camera, conflict: Conflict, ste
 
 def _dense(line: Array) -> Array:
     """The polyline with a point about every metre."""
-    steps = [max(2, int(np.hypot(*(b - a)))) for a, b in zip(line[:-1], line[1:], strict=True)]
-    return np.concatenate([np.linspace(a, b, n) for a, b, n in zip(line[:-1], line[1:], steps, strict=True)])
+    steps = [max(2, int(np.hypot(*(b - a)))) for a, b in pairwise(line)]
+    return np.concatenate([np.linspace(a, b, n) for a, b, n in zip(line, line[1:], steps, strict=False)])
 
 
 def _into_camera(drive: Drive, camera: Camera, step_index: int) -> Any:

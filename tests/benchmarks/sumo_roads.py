@@ -1,4 +1,4 @@
-"""Two road networks and their traffic, written as SUMO's plain XML: a motorway with ramps, and a town of nine crossings.
+"""Two road networks and their traffic, written as SUMO's plain XML: a motorway with ramps, and a town of 9 crossings.
 
 Nothing is downloaded. `netconvert` builds the networks; drivers, routes and departures are drawn from a seed. The
 drivers are of two kinds. Calm ones keep 1.3 s and act every 0.3 s. Brisk ones keep 0.7 s, act every 0.7 s, are fast,
@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import math
 import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Final
 
 BLOCK_M: Final = 130.0
 STREETS: Final = 3
-BODIES: Final = {"small": (3.8, 1.7, 1.45), "middle": (4.4, 1.8, 1.55), "tall": (4.7, 1.9, 1.8)}  # length, width, height
+BODIES: Final = {
+    "small": (3.8, 1.7, 1.45),
+    "middle": (4.4, 1.8, 1.55),
+    "tall": (4.7, 1.9, 1.8),
+}  # length, width, height
 DRIVERS: Final = {
     "calm": """accel="2.0" decel="2.2" emergencyDecel="8" sigma="0.3" tau="1.3" minGap="3.0" actionStepLength="0.3"
     speedFactor="normc(0.97,0.08,0.8,1.15)\"""",
@@ -65,20 +69,21 @@ def motorway(folder: Path, seed: int, duration_sec: float, netconvert: Path) -> 
     stations = {"m0": 0, "m1": 500, "m2": 800, "m3": 1300, "m4": 1600, "m5": 2000, "m6": 2600}
     nodes = [f'<node id="{name}" x="{x}" y="{_bend_m(x):.2f}" type="priority"/>' for name, x in stations.items()]
     nodes += [
-        '<node id="r1" x="200" y="-60"/>',
-        '<node id="r2" x="1000" y="-90"/>',
-        '<node id="x1" x="2350" y="-90"/>',
+        f'<node id="r1" x="200" y="{_bend_m(200) - 70:.2f}"/>',
+        f'<node id="r2" x="1000" y="{_bend_m(1000) - 70:.2f}"/>',
+        f'<node id="x1" x="2350" y="{_bend_m(2350) - 70:.2f}"/>',
         f'<node id="o0" x="2600" y="{_bend_m(2600) + 10:.2f}"/>',
         f'<node id="o1" x="0" y="{_bend_m(0) + 10:.2f}"/>',
     ]
     edges, connections = [], []
-    for (start, end), lanes in zip(_pairs(list(stations)), (3, 4, 3, 4, 3, 3), strict=True):
+    for (start, end), lanes in zip(pairwise(stations), (3, 4, 3, 4, 3, 3), strict=True):
         shape = _shape(stations[start], stations[end], 0.0)
         edges.append(f'<edge id="{start}{end}" from="{start}" to="{end}" numLanes="{lanes}" speed="30" {shape}/>')
     edges += [
-        '<edge id="ramp1" from="r1" to="m1" numLanes="1" speed="22"/>',
-        '<edge id="ramp2" from="r2" to="m3" numLanes="1" speed="22"/>',
-        '<edge id="exit1" from="m5" to="x1" numLanes="1" speed="22"/>',
+        # ramps end beside the three lanes of 3.2 m and run along them before; the exit leaves out of the right lane
+        f'<edge id="ramp1" from="r1" to="m1" numLanes="1" speed="22" {_shape(200, 500, -70.0, -9.6)}/>',
+        f'<edge id="ramp2" from="r2" to="m3" numLanes="1" speed="22" {_shape(1000, 1300, -70.0, -9.6)}/>',
+        f'<edge id="exit1" from="m5" to="x1" numLanes="1" speed="22" {_shape(2000, 2350, -6.4, -70.0)}/>',
         f'<edge id="back" from="o0" to="o1" numLanes="3" speed="30" {_shape(2600, 0, 10.0)}/>',
     ]
     for before, ramp, merge, after in (("m0m1", "ramp1", "m1m2", "m2m3"), ("m2m3", "ramp2", "m3m4", "m4m5")):
@@ -101,19 +106,25 @@ def motorway(folder: Path, seed: int, duration_sec: float, netconvert: Path) -> 
         for n, (depart, kind, way, how) in enumerate(trips)
     ]
     # long rides of cars through the whole motorway, spread over the time after the road has filled
-    able = [n for n, trip in enumerate(trips) if LABEL_OF_TYPE[trip[1]] == "car" and trip[2].startswith("m0m1")]
-    egos = _spread([n for n in able if trips[n][0] < duration_sec - 60], 12)
-    return Roads(network, _demand(folder, "motorway", rows), frozenset(f"v{n}" for n in egos))
+    able = [
+        f"v{n}"
+        for n, trip in enumerate(trips)
+        if LABEL_OF_TYPE[trip[1]] == "car" and trip[2].startswith("m0m1") and trip[0] < duration_sec - 60
+    ]
+    egos = _spread(able, 12)
+    return Roads(network, _demand(folder, "motorway", rows), frozenset(egos))
 
 
 def town(folder: Path, seed: int, duration_sec: float, netconvert: Path) -> Roads:
-    """Nine crossings 130 m apart, the middle street with two lanes and traffic lights, pavements and zebra crossings."""
+    """Nine crossings 130 m apart, the middle street with two lanes and lights, pavements and zebra crossings."""
     nodes, edges = [], []
     for column in range(-1, STREETS + 1):
         for row in range(-1, STREETS + 1):
             inside = 0 <= column < STREETS and 0 <= row < STREETS
             if inside or (0 <= column < STREETS) != (0 <= row < STREETS):
-                kind = "dead_end" if not inside else "traffic_light" if (column, row) in ((1, 1), (0, 1)) else "priority"
+                kind = (
+                    "dead_end" if not inside else "traffic_light" if (column, row) in ((1, 1), (0, 1)) else "priority"
+                )
                 place = f'x="{column * BLOCK_M}" y="{row * BLOCK_M}"'
                 nodes.append(f'<node id="n{column}_{row}" {place} type="{kind}" radius="6"/>')
     known = {node.split('"')[1] for node in nodes}
@@ -139,13 +150,18 @@ def town(folder: Path, seed: int, duration_sec: float, netconvert: Path) -> Road
         way = " ".join(_ride(draw, known, 7 if LABEL_OF_TYPE[kind] == "car" else 5))
         how = 'departLane="best" departSpeed="5"'
         rows.append(
-            (depart_sec, f'<vehicle id="v{n}" type="{kind}" depart="{depart_sec:.1f}" {how}><route edges="{way}"/></vehicle>')
+            (
+                depart_sec,
+                f'<vehicle id="v{n}" type="{kind}" depart="{depart_sec:.1f}" {how}><route edges="{way}"/></vehicle>',
+            )
         )
         names.append((depart_sec, kind, f"v{n}"))
     for n, depart_sec in enumerate(_departures(draw, 1500.0, duration_sec)):
         kind = "rash_walker" if draw.random() < 0.25 else "walker"
         walk = " ".join(_ride(draw, known, 4))
-        rows.append((depart_sec, f'<person id="p{n}" type="{kind}" depart="{depart_sec:.1f}"><walk edges="{walk}"/></person>'))
+        rows.append(
+            (depart_sec, f'<person id="p{n}" type="{kind}" depart="{depart_sec:.1f}"><walk edges="{walk}"/></person>')
+        )
     able = [name for depart, kind, name in names if LABEL_OF_TYPE[kind] == "car" and depart < duration_sec - 60]
     return Roads(network, _demand(folder, "town", [row for _, row in sorted(rows)]), frozenset(_spread(able, 12)))
 
@@ -155,29 +171,29 @@ def _bend_m(x_m: float) -> float:
     return 60.0 * math.sin(2 * math.pi * x_m / 1500.0)
 
 
-def _shape(start_m: float, end_m: float, beside_m: float) -> str:
+def _shape(start_m: float, end_m: float, beside_m: float, beside_at_end_m: float | None = None) -> str:
+    """A line beside the motorway's middle, left positive, that goes over from one distance to another smoothly."""
     steps = max(2, round(abs(end_m - start_m) / 25))
-    points = [start_m + (end_m - start_m) * k / steps for k in range(steps + 1)]
-    return 'shape="' + " ".join(f"{x:.1f},{_bend_m(x) + beside_m:.2f}" for x in points) + '"'
+    points = []
+    for share in (k / steps for k in range(steps + 1)):
+        change = (beside_m if beside_at_end_m is None else beside_at_end_m) - beside_m
+        x = start_m + (end_m - start_m) * share
+        points.append(f"{x:.1f},{_bend_m(x) + beside_m + change * share**2 * (3 - 2 * share):.2f}")
+    return f'shape="{" ".join(points)}"'
 
 
 def _connection(start: str, end: str, from_lane: int, to_lane: int) -> str:
     return f'<connection from="{start}" to="{end}" fromLane="{from_lane}" toLane="{to_lane}"/>'
 
 
-def _pairs(names: list[str]) -> Iterable[tuple[str, str]]:
-    return zip(names[:-1], names[1:], strict=True)
-
-
-def _spread(items: list[str] | list[int], count: int) -> list[str] | list[int]:
+def _spread(items: list[str], count: int) -> list[str]:
     """`count` of the items at equal steps."""
     count = min(count, len(items))
     return [items[round((k + 0.5) * len(items) / count - 0.5)] for k in range(count)]
 
 
 def _kind(draw: Random) -> str:
-    names, weights = zip(*MIX, strict=True)
-    kind = str(draw.choices(names, weights)[0])
+    kind = draw.choices([name for name, _ in MIX], [share for _, share in MIX])[0]
     return f"{kind}_{draw.choice(sorted(BODIES))}" if kind in DRIVERS else kind
 
 
@@ -193,7 +209,8 @@ def _ride(draw: Random, known: set[str], edges: int) -> list[str]:
     """A drive from one end of a street over `edges` edges or to another end, never straight back."""
     ends = sorted(name for name in known if "-1" in name or str(STREETS) in name.replace("n", "").split("_"))
     place = draw.choice(ends)
-    before, way = "", []
+    before = ""
+    way: list[str] = []
     while len(way) < edges:
         column, row = (int(part) for part in place[1:].split("_"))
         near = [f"n{column + 1}_{row}", f"n{column - 1}_{row}", f"n{column}_{row + 1}", f"n{column}_{row - 1}"]
@@ -234,9 +251,9 @@ def _built(
 def _demand(folder: Path, name: str, rows: list[str]) -> Path:
     path = folder / f"{name}.rou.xml"
     cars = [
-        f'<vType id="{driver}_{body}" vClass="passenger" length="{size[0]}" width="{size[1]}" height="{size[2]}" {how}/>'
+        f'<vType id="{driver}_{body}" vClass="passenger" length="{length}" width="{width}" height="{height}" {how}/>'
         for driver, how in DRIVERS.items()
-        for body, size in BODIES.items()
+        for body, (length, width, height) in BODIES.items()
     ]
-    path.write_text("<routes>\n" + "\n".join(cars) + f"\n{OTHER_TYPES}\n" + "\n".join(rows) + "\n</routes>\n", encoding="utf-8")
+    path.write_text("\n".join(["<routes>", *cars, OTHER_TYPES, *rows, "</routes>\n"]), encoding="utf-8")
     return path

@@ -187,7 +187,9 @@ def false_alarms_per_hour(drives: Sequence[DriveScore], level: int, *, not_even_
 
 def lead_sec(drives: Sequence[DriveScore], level: int) -> float:
     """Mean time from a found conflict's first alarm of at least `level` to its most dangerous moment."""
-    leads = [max(at for at, of in one if of >= level) for drive in drives for one in drive.found if _reaches(one, level)]
+    leads = [
+        max(at for at, of in one if of >= level) for drive in drives for one in drive.found if _reaches(one, level)
+    ]
     return float(np.mean(leads)) if leads else math.nan
 
 

@@ -26,6 +26,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from tests.benchmarks.sumo_roads import LABEL_OF_TYPE, Roads
 
@@ -84,8 +85,8 @@ class Following:
 class World:
     """One simulation: who was where, and what SUMO says of it.
 
-    Rows of all samples, in order of time: `first_row[k]` to `first_row[k + 1]` are step k, at k * STEP_SEC. A position is
-    the middle of the front bumper (of a person: the middle); headings are radians, counter-clockwise from the x axis.
+    All samples in order of time: rows `first_row[k]` to `first_row[k + 1]` are step k, at k * STEP_SEC. A position
+    is the middle of the front bumper (of a person: the middle); headings are radians, counter-clockwise from x.
     """
 
     name: str
@@ -308,12 +309,14 @@ def _smooth_lane_changes(
     half = round(LANE_CHANGE_SEC / STEP_SEC / 2)
     for rows in np.split(order, np.flatnonzero(np.diff(who[order])) + 1):
         path = x[rows] + 1j * y[rows]
+        # SUMO's heading is wrong for a step or two where lanes are joined
+        heading[rows] = median_filter(np.unwrap(heading[rows]), size=5, mode="nearest")
         direction = np.exp(1j * heading[rows])
         sideways = (np.diff(path) * direction[1:].conj()).imag
         shift, drift_mps = np.zeros((2, len(rows)))
         for jump in np.flatnonzero(np.abs(sideways) > LANE_JUMP_M) + 1:
             # before the jump it is on its way by up to half of it, after it half is still to do
-            around = np.arange(max(jump - half, 0), min(jump + half, len(rows)))
+            around = np.arange(max(int(jump) - half, 0), min(int(jump) + half, len(rows)))
             progress = (around - jump + half + 0.5) / (2 * half)
             done = progress**2 * (3 - 2 * progress)
             shift[around] += sideways[jump - 1] * np.where(around < jump, done, done - 1)
@@ -413,8 +416,8 @@ def _people(world: World, crossing: NDArray[np.bool_]) -> list[Conflict]:
         ttc = time_to_touch_sec(world, vehicles, people)
         drac = world.speed_mps[vehicles][:, None] / (2 * np.maximum(ttc, 1e-3))
         for i, j in zip(*np.nonzero(ttc < MILD_TTC_SEC), strict=True):
-            pair = sorted((int(world.who[vehicles[i]]), int(world.who[people[j]])))
-            series[pair[0], pair[1]].append((step * STEP_SEC, float(ttc[i, j]), float(drac[i, j])))
+            low, high = sorted((int(world.who[vehicles[i]]), int(world.who[people[j]])))
+            series[low, high].append((step * STEP_SEC, float(ttc[i, j]), float(drac[i, j])))
     found = []
     for pair, samples in series.items():
         times, ttc, drac = np.array(samples).T
@@ -441,7 +444,10 @@ def time_to_touch_sec(world: World, vehicles: NDArray[np.int64], people: NDArray
         walk.real * cos + walk.imag * sin - world.speed_mps[vehicles][:, None],
         -walk.real * sin + walk.imag * cos,
     )
-    slabs = ((-length - PERSON_RADIUS_M, PERSON_RADIUS_M + 0 * length), (-half - PERSON_RADIUS_M, half + PERSON_RADIUS_M))
+    slabs = (
+        (-length - PERSON_RADIUS_M, PERSON_RADIUS_M + 0 * length),
+        (-half - PERSON_RADIUS_M, half + PERSON_RADIUS_M),
+    )
     enter, leave = np.zeros_like(dx), np.full_like(dx, np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
         for at, rate, (low, high) in zip(place, speed, slabs, strict=True):

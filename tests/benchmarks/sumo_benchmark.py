@@ -17,8 +17,10 @@ from tests.benchmarks.sumo_dashcam import LEVELS as NOISE_LEVELS
 from tests.benchmarks.sumo_dashcam import NORMAL, Camera, Drive, Footage, drive, film
 from tests.benchmarks.sumo_measures import MEASURES, Comparison, compare
 from tests.benchmarks.sumo_methods import METHODS, TrueActors, alarms
+from tests.benchmarks.sumo_roads import STEP_SEC
 from tests.benchmarks.sumo_scoring import DriveScore, score_drive
-from tests.benchmarks.sumo_world import STEP_SEC, Conflict, simulate
+from tests.benchmarks.sumo_truth import Conflict
+from tests.benchmarks.sumo_world import simulate
 
 ROOT: Final = Path(__file__).parents[2]
 SEEDS: Final = (1, 2, 3)
@@ -51,6 +53,7 @@ class Benchmark:
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)  # by road and kind
     drives: Counter[str] = field(default_factory=Counter)  # by road
     hours: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # by road
+    with_people: int = 0
     collisions: int = 0
     mild: int = 0
     switches: Counter[str] = field(default_factory=Counter)  # tracks that stood for more than one road user, by noise
@@ -83,6 +86,8 @@ def _score(result: Benchmark, road: str, seen: Drive, camera: Camera, profile: P
     result.hours[road] += hours
     for conflict in conflicts:
         result.mild += conflict.mild
+        labels = {seen.world.road_users[number].label for number in conflict.pair}
+        result.with_people += not conflict.mild and "person" in labels
         result.conflicts[road, _kind(conflict.pair, seen.ego)] += not conflict.mild
     for noise in NOISE_LEVELS:
         with _timed(result, "camera"):

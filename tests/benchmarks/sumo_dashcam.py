@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from autorisk_dagster import tables
 from autorisk_dagster.perception.detections import ROAD_USER_OF_LABEL, Detections
 from autorisk_dagster.perception.tracker import RoadUserTracker, settle_labels
-from tests.benchmarks.sumo_world import STEP_SEC, World
+from tests.benchmarks.sumo_roads import STEP_SEC
+from tests.benchmarks.sumo_world import World
 
 Array = NDArray[np.float64]
 

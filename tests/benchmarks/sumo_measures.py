@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from autorisk_dagster.kinematics.ttc import estimate_ttc
 from autorisk_dagster.profile import Profile
 from tests.benchmarks.sumo_dashcam import Camera, Drive, Footage
-from tests.benchmarks.sumo_world import STEP_SEC
+from tests.benchmarks.sumo_roads import STEP_SEC
 
 Array = NDArray[np.float64]
 LARGEST_TTC_SEC: Final = 5.0  # compared where the truth is a danger

@@ -21,8 +21,8 @@ from autorisk_dagster.profile import Profile
 from autorisk_dagster.reasoning import rules
 from autorisk_dagster.reasoning.evidence import clip_evidence
 from tests.benchmarks.sumo_dashcam import Camera, Footage
+from tests.benchmarks.sumo_roads import STEP_SEC
 from tests.benchmarks.sumo_scoring import LEVELS, MERGE_SEC, Alarm
-from tests.benchmarks.sumo_world import STEP_SEC
 
 RATE_HZ: Final = 1 / STEP_SEC
 OWN: Final = None

@@ -113,8 +113,9 @@ def _amounts(result: Benchmark) -> str:
         f"{noise.name} {result.switches[noise.name]} of {result.tracks[noise.name]}" for noise in NOISE_LEVELS
     )
     return (
-        f"{table}\n{result.collisions} collisions happened among these. Seen besides: {result.mild} milder encounters, "
-        f"over SUMO's default thresholds only (3 s, 3 m/s2, PET 2 s). Tracks that stood for more than one road user: "
+        f"{table}\n{result.with_people} of the conflicts are with people on foot. SUMO counted {result.collisions} "
+        f"collisions in the simulations. Seen besides: {result.mild} milder encounters, over SUMO's default thresholds "
+        f"only (3 s, 3 m/s2, PET 2 s). Tracks that stood for more than one road user: "
         f"{switched}.\n"
     )
 

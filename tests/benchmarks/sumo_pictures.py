@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.benchmarks.sumo_dashcam import Camera, Drive, Footage
-from tests.benchmarks.sumo_world import STEP_SEC, Conflict
+from tests.benchmarks.sumo_roads import STEP_SEC
+from tests.benchmarks.sumo_truth import Conflict
 
 Array = NDArray[np.float64]
 INK, FAINT, ALARM, OWN = "#1f2933", "#b8c2cc", "#d64545", "#2f6fb0"

@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+STEP_SEC: Final = 0.1  # of the simulation, and of the camera's frames
 BLOCK_M: Final = 130.0
 STREETS: Final = 3
 BODIES: Final = {

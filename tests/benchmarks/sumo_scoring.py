@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.benchmarks.sumo_world import Conflict
+from tests.benchmarks.sumo_truth import Conflict
 
 MATCH_SEC: Final = 1.0
 MERGE_SEC: Final = 3.0

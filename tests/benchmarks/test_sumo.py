@@ -27,6 +27,7 @@ from tests.benchmarks.sumo_dashcam import (
 )
 from tests.benchmarks.sumo_measures import Estimates, compare, expansion_ttc
 from tests.benchmarks.sumo_methods import METHODS, TrueActors, alarms
+from tests.benchmarks.sumo_roads import STEP_SEC
 from tests.benchmarks.sumo_scoring import (
     Alarm,
     DriveScore,
@@ -40,7 +41,8 @@ from tests.benchmarks.sumo_scoring import (
     score_drive,
     with_interval,
 )
-from tests.benchmarks.sumo_world import STEP_SEC, Conflict, Following, RoadUser, World, simulate, time_to_touch_sec
+from tests.benchmarks.sumo_truth import Conflict, Following
+from tests.benchmarks.sumo_world import RoadUser, World, simulate, time_to_touch_sec
 
 CAMERA = Camera()
 ROOT = Path(__file__).parents[2]

@@ -15,11 +15,9 @@ from pathlib import Path
 
 from tests.benchmarks import footage, page
 from tests.benchmarks.machine import machine_facts
-from tests.benchmarks.measure import ALL_CORES, ONE_CORE, ROOT, Order, run_interleaved, stored
+from tests.benchmarks.measure import ALL_CORES, ONE_CORE, REFERENCE_RUNS, ROOT, RUNS, Order, run_interleaved, stored
 
 KEPT = ROOT / "build" / "benchmarks"
-RUNS = 5
-REFERENCE_RUNS = 3  # it takes most of the time, and its runs differ by a few per cent
 
 
 def long_orders(quick: bool) -> list[Order]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks.measure import ALL_CORES, ONE_CORE, Runs, loaded
+from tests.benchmarks.measure import ALL_CORES, ONE_CORE, REFERENCE_RUNS, RUNS, Runs, loaded
 
 TRIED = Path(__file__).with_name("tried.md")
 
@@ -45,8 +45,6 @@ def write(kept: dict[str, dict[str, Any]], folder: Path) -> str:
     Returns:
         the page
     """
-    from tests.benchmarks.__main__ import REFERENCE_RUNS, RUNS
-
     groups = "\n".join(f"| {name} | {_machine(content['facts'])} |" for name, content in kept.items())
     parts = [INTRO.format(groups=groups, runs=RUNS, reference_runs=REFERENCE_RUNS)]
     runs = {name: loaded(content) for name, content in kept.items()}

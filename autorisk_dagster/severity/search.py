@@ -29,8 +29,8 @@ from autorisk_dagster.severity.correction import HIGH, LOW, MEDIUM, NONE, Correc
 
 THRESHOLDS = tuple(field.name for field in fields(CorrectionRules))
 NEVER_JUDGED = -1
-# Draws worked on at once: 12 rows of bits for up to 64 clips are 0.4 MB, which stays in a core's cache.
-_CHUNK_DRAWS = 4096
+# Draws worked on at once: 12 rows of bits for up to 64 clips are 0.8 MB, which stays in a core's cache.
+_CHUNK_DRAWS = 8192
 
 Bits = NDArray[np.uint64]
 Grid = tuple[float, float, float]
@@ -179,7 +179,10 @@ def search_rules(clips: LabelledClips, rules: RuleDraws) -> pl.DataFrame:
         `draw`, one column a threshold, `accuracy`, `macro_f1` (both 0..1) and `distance` to the defaults
     """
     everything = _packed(np.ones((1, len(clips)), dtype=bool))
-    scores = [_scores(levels, truth, everything) for _, levels, truth in _chunks(clips, rules)]
+    scores = [
+        (_accuracy(_right(levels, truth), everything), _macro_f1(levels, truth, everything))
+        for _, levels, truth in _chunks(clips, rules)
+    ]
     accuracy, macro_f1 = (np.concatenate(part) for part in zip(*scores, strict=True))
     scored = {"draw": np.arange(len(rules)), **rules.values(), "accuracy": accuracy, "macro_f1": macro_f1}
     order = ["accuracy", "macro_f1", "distance", "draw"]
@@ -205,19 +208,27 @@ def leave_one_out(clips: LabelledClips, rules: RuleDraws, groups: Sequence[objec
     kept = _packed(~member)
     best = [(-np.inf, -np.inf, -np.inf, 0)] * len(names)  # accuracy, macro-F1, minus distance, minus draw
     for first, levels, truth in _chunks(clips, rules):
-        distance = rules.distance[first : first + _CHUNK_DRAWS]
-        for index in range(len(names)):
-            accuracy, macro_f1 = _scores(levels, truth, kept[:, index, None])
-            at = _best(accuracy, macro_f1, -distance)
-            best[index] = max(best[index], (accuracy[at], macro_f1[at], -distance[at], -(first + at)))
+        right = _right(levels, truth)
+        for index, found in enumerate(best):
+            counted = kept[:, index, None]
+            accuracy = _accuracy(right, counted)
+            highest = accuracy.max()
+            if highest < found[0]:
+                continue
+            level = np.flatnonzero(accuracy == highest)  # only these few need a macro-F1
+            macro_f1 = _macro_f1([given.take(level, axis=1) for given in levels], truth, counted)
+            distance = rules.distance[first + level]
+            at = _best(macro_f1, -distance)
+            best[index] = max(found, (highest, macro_f1[at], -distance[at], -int(first + level[at])))
     draw_of_group = np.array([-found[3] for found in best], dtype=np.intp)
     draw = draw_of_group[member.argmax(axis=0)]
     chosen = correct_all(clips, _picked(rules, draw_of_group))
     codes = chosen[member.argmax(axis=0), np.arange(len(clips))]
     everything = _packed(np.ones((1, len(clips)), dtype=bool))
-    scores = _scores(_levels_of(codes), _levels_of(_codes(clips.label)), everything)
+    given, true = _levels_of(codes), _levels_of(_codes(clips.label))
     severity = tuple(None if code == NEVER_JUDGED else tables.SEVERITIES[code] for code in codes)
-    return LeftOut(draw, severity, float(scores[0][0]), float(scores[1][0]))
+    accuracy, macro_f1 = _accuracy(_right(given, true), everything), _macro_f1(given, true, everything)
+    return LeftOut(draw, severity, float(accuracy[0]), float(macro_f1[0]))
 
 
 def correct_all(clips: LabelledClips, rules: RuleDraws) -> NDArray[np.int8]:
@@ -298,24 +309,40 @@ def _measured(clips: LabelledClips) -> Bits:
     return _packed((judged & (ttc >= 0) & ~np.isnan(fused) & ~np.isnan(critical))[None])
 
 
-def _scores(levels: list[Bits], truth: list[Bits], counted: Bits) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Accuracy and macro-F1 of each draw over the `counted` clips, (draws,) each.
+def _right(levels: list[Bits], truth: list[Bits]) -> Bits:
+    """(words, draws) bits of the clips that each draw gets right."""
+    right = np.zeros_like(levels[0])
+    for given, true in zip(levels, truth, strict=True):
+        right |= given & true
+    return right
 
-    Macro-F1 is the mean over the severities that occur among the counted labels of 2 * hits / (given + true): the
-    divisor is then the same for every draw, and a severity that nobody labelled neither helps nor hurts.
+
+def _accuracy(right: Bits, counted: Bits) -> NDArray[np.float64]:
+    """(draws,) share of the `counted` clips that are right."""
+    found: NDArray[np.float64] = _count(right & counted) / int(np.bitwise_count(counted).sum())
+    return found
+
+
+def _macro_f1(levels: list[Bits], truth: list[Bits], counted: Bits) -> NDArray[np.float64]:
+    """(draws,) mean over the severities that occur among the `counted` labels of 2 * hits / (given + true).
+
+    The divisor is then the same for every draw, and a severity that nobody labelled neither helps nor hurts.
     """
-    clips = int(np.bitwise_count(counted).sum())
-    hits_of_all, f1_of_all = np.zeros((2, levels[0].shape[1]))
+    total = np.zeros(levels[0].shape[1])
     occurring = 0
     for given, true in zip(levels, truth, strict=True):
-        true = true & counted
-        support = int(np.bitwise_count(true).sum())
+        support = int(np.bitwise_count(true & counted).sum())
         if support:
-            hits = np.bitwise_count(given & true).sum(axis=0, dtype=np.uint32)
-            hits_of_all += hits
-            f1_of_all += 2 * hits / (np.bitwise_count(given & counted).sum(axis=0, dtype=np.uint32) + support)
+            given = given & counted
+            total += 2 * _count(given & true) / (_count(given) + support)
             occurring += 1
-    return hits_of_all / clips, f1_of_all / occurring
+    return total / occurring
+
+
+def _count(bits: Bits) -> NDArray[np.uint32]:
+    """(draws,) ones in (words, draws) bits."""
+    found: NDArray[np.uint32] = np.bitwise_count(bits).sum(axis=0, dtype=np.uint32)
+    return found
 
 
 def _best(*scores: NDArray[np.float64]) -> int:

@@ -51,7 +51,11 @@ def rule_orders(quick: bool) -> list[Order]:
     draws = 200 if quick else 5000
     return [
         Order(
-            f"{clips} clips, {draws:,} draws", "rules", ONE_CORE, 1 if quick else RUNS, {"clips": clips, "draws": draws}
+            f"{clips} clips, {draws:,} draws",
+            "rules",
+            ONE_CORE,
+            1 if quick else RUNS,
+            {"clips": clips, "draws": draws, "records": clips == 20},
         )
         for clips in (20, 65)
     ]

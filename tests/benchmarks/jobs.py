@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,9 +49,7 @@ def ours(order: Order, laps: Laps) -> Facts:
     laps.lap("start")
     facts = probe(video)
     laps.lap("probe")
-    before_sec = time.thread_time()
     found = perceive(video, facts.duration_sec, detector, profile.perception)
-    main_thread_sec = time.thread_time() - before_sec
     laps.lap("perceive")
     scores = score_windows(found.signals, profile.mining)
     own = [(c.start_sec, c.end_sec) for c in find_candidates(scores, profile.mining, facts.duration_sec)]
@@ -68,7 +65,7 @@ def ours(order: Order, laps: Laps) -> Facts:
     laps.lap("near_miss")
     theirs = [(start, end) for start, end in order["windows"]]
     with tempfile.TemporaryDirectory() as folder:
-        _cut(video, theirs, Path(folder))
+        copied = _cut(video, theirs, Path(folder))
         laps.lap("clips of the reference's windows")
     clip_ttc(found.tracks, _clip_table(theirs), size, profile.ttc)
     laps.lap("clip_ttc of the reference's windows")
@@ -79,9 +76,9 @@ def ours(order: Order, laps: Laps) -> Facts:
         "frames": found.frames_decoded,
         "detector_frames": found.frames_processed,
         "clips": len(own),
+        "copied": copied,
         "clip_sec": sum(end - start for start, end in own),
         "stages": timers.cpu_sec,
-        "main_thread_sec": main_thread_sec,
     }
 
 
@@ -101,20 +98,16 @@ def theirs(order: Order, laps: Laps) -> Facts:
 
 
 def rules(order: Order, laps: Laps) -> Facts:
-    """The rule search of the product and the seed's loop on the same draws and clips, and whether they agree."""
+    """The rule search of the product and the seed's loops on the same draws and clips, and whether they agree."""
     import numpy as np
 
     from autorisk_dagster.severity.search import draw_rules, leave_one_out, search_rules
-    from tests.benchmarks.reference_rules import (
-        accuracy_without,
-        labelled_clips,
-        leave_one_out_plainly,
-        search_plainly,
-    )
+    from tests.benchmarks import reference_rules as plain
 
-    clips, draws = labelled_clips(order["clips"]), order["draws"]
+    clips, draws = plain.labelled_clips(order["clips"]), order["draws"]
     settings = draw_rules(draws, np.random.default_rng(0))
     each = [vars(settings.rules(draw)) for draw in range(len(settings))]
+    rows, records = plain.rows_of(clips), plain.records_of(clips)
     search_rules(clips, settings)  # Polars starts its threads
     laps.lap("start")
     for _ in range(_AGAIN):
@@ -123,19 +116,25 @@ def rules(order: Order, laps: Laps) -> Facts:
     for _ in range(_AGAIN):
         left_out = leave_one_out(clips, settings)
     laps.lap("leave one out, ours")
-    scored = search_plainly(clips, each)
-    laps.lap("search, reference")
-    folds = leave_one_out_plainly(clips, each)
-    laps.lap("leave one out, reference")
+    scores = plain.search_plainly(rows, each, plain.tight)
+    laps.lap("search, tight loop")
+    folds = plain.leave_one_out_plainly(rows, each, plain.tight)
+    laps.lap("leave one out, tight loop")
+    again = plain.search_plainly(records, each, plain.records)
+    laps.lap("search, records")
+    if order["records"]:
+        folds_again = plain.leave_one_out_plainly(records, each, plain.records)
+        laps.lap("leave one out, records")
+        again += folds_again
     _divide(laps, ("search, ours", "leave one out, ours"))
     by_draw = found.sort("draw")
-    accuracy_of_fold = [fold.accuracy for fold in folds]
-    mine = [accuracy_without(clips, scored[draw], clip) for clip, draw in enumerate(left_out.draw)]
+    best = [plain.accuracy_without(clips, scores[draw], clip) for clip, draw in enumerate(left_out.draw)]
     return {
         "identical": bool(
-            np.array_equal(by_draw["accuracy"].to_numpy(), [s.accuracy for s in scored])
-            and np.allclose(by_draw["macro_f1"].to_numpy(), [s.macro_f1 for s in scored], rtol=0, atol=1e-12)
-            and accuracy_of_fold == mine
+            np.array_equal(by_draw["accuracy"].to_numpy(), [s.accuracy for s in scores])
+            and np.allclose(by_draw["macro_f1"].to_numpy(), [s.macro_f1 for s in scores], rtol=0, atol=1e-12)
+            and [fold.accuracy for fold in folds] == best
+            and [s.accuracy for s in again] == [s.accuracy for s in (scores + folds)[: len(again)]]
         )
     }
 
@@ -226,11 +225,12 @@ def _stage_timers() -> Timers:
     return timers
 
 
-def _cut(video: Path, windows: list[tuple[float, float]], folder: Path) -> None:
-    from autorisk_dagster.video.clips import cut_clip
+def _cut(video: Path, windows: list[tuple[float, float]], folder: Path) -> int:
+    """Write the clips; how many of them were copied, not encoded."""
+    from autorisk_dagster.video.stream_copy import write_clip
 
-    for rank, (start_sec, end_sec) in enumerate(windows):
-        cut_clip(video, start_sec, end_sec, folder / f"{rank:02d}.mp4")
+    clips = [write_clip(video, *window, folder / f"{rank:02d}.mp4") for rank, window in enumerate(windows)]
+    return sum(clip.written_by == "stream_copy" for clip in clips)
 
 
 def _clip_table(windows: list[tuple[float, float]]) -> Any:

@@ -29,7 +29,7 @@ def kept(video: Path) -> dict[str, dict]:
     orders = {
         "long": [order for cores in (ONE_CORE, "all cores") for order in mining_orders("noise", video, cores, True, 1)],
         "videos": [],
-        "rules": [Order("20 clips, 30 draws", "rules", ONE_CORE, 1, {"clips": 20, "draws": 30})],
+        "rules": [Order("20 clips, 30 draws", "rules", ONE_CORE, 1, {"clips": 20, "draws": 30, "records": True})],
         "near_miss": [
             Order("8 road users, 40 frames", job, ONE_CORE, 1, {"objects": 8, "frames": 40})
             for job in ("near_miss", "tracker")

@@ -52,7 +52,7 @@ class MiningSettings(Section):
     weight_motion: float = Field(0.4, ge=0, le=1)
     weight_proximity: float = Field(0.3, ge=0, le=1)
     loudness_full_db: float = Field(12.0, gt=0, description="loudness over the local floor that scores 1")
-    flow_full_px: float = Field(16.0, gt=0, description="mean flow, px of a 240 px frame per 0.1 s, that scores 1")
+    flow_full_px: float = Field(20.0, gt=0, description="mean flow, px of a 240 px frame per 0.1 s, that scores 1")
     flow_variance_full_px2: float = Field(300.0, gt=0, description="flow variance that scores 1")
     proximity_full: float = Field(0.5, gt=0, le=1, description="raw proximity that scores 1")
     min_score: float = Field(0.2, ge=0, le=1, description="a peak under this is no candidate")

@@ -102,6 +102,7 @@ def dense_flow(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[n
 
 def flow_statistics(flow: NDArray[np.float32], gap_sec: float) -> tuple[float, float]:
     """Mean (px) and variance (px^2) of the flow's magnitude over the picture, in the unit of the module."""
-    mean, deviation = cv2.meanStdDev(cv2.magnitude(flow[..., 0], flow[..., 1]))
+    every = flow[::2, ::2]  # DIS measures patches 4 px apart at this preset: what lies between is interpolated
+    mean, deviation = cv2.meanStdDev(cv2.magnitude(every[..., 0], every[..., 1]))
     scale = (UNIT_SEC / gap_sec) * (SHORT_EDGE_PX / min(flow.shape[:2]))
     return float(mean[0, 0]) * scale, (float(deviation[0, 0]) * scale) ** 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +33,26 @@ class PacketClock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._last_dts: Fraction | None = None
-        self._latest: list[Fraction] = []  # a heap of the _MAX_REORDER + 1 latest presentation times
+        # In ticks, which a stream does not change: fractions cost more than all the rest of a packet.
+        self._last_dts: int | None = None
+        self._latest: list[int] = []  # a heap of the _MAX_REORDER + 1 latest presentation times
 
     def check(self, packet: Packet[Any]) -> None:
         """Raise `VideoError` where the packet's times are missing or run backwards."""
         if packet.pts is None:
             raise VideoError(self._path, "its frames carry no timestamps", REMUX)
-        tick = ticks_of(packet)
-        if packet.dts is not None:
-            dts = packet.dts * tick
+        dts, pts = packet.dts, packet.pts
+        if dts is not None:
             if self._last_dts is not None and dts < self._last_dts:
-                check_step(self._path, float(self._last_dts), float(dts))
+                self._check_step(packet, self._last_dts, dts)
             self._last_dts = dts
-        pts = packet.pts * tick
         if len(self._latest) <= _MAX_REORDER:
             heapq.heappush(self._latest, pts)
             return
         if pts < self._latest[0]:
-            check_step(self._path, float(max(self._latest)), float(pts))
+            self._check_step(packet, max(self._latest), pts)
         heapq.heappushpop(self._latest, pts)
+
+    def _check_step(self, packet: Packet[Any], last: int, new: int) -> None:
+        tick = ticks_of(packet)
+        check_step(self._path, float(last * tick), float(new * tick))

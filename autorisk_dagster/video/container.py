@@ -34,6 +34,7 @@ SPLIT = (
 _MOVIE_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp")
 # Demuxers that show a text file as a terminal, or a picture as a film of one frame.
 _TEXT_FORMATS = ("tty", "bin", "xbin", "adf", "idf")
+_NEVER = Fraction(0)
 _PICTURE_FORMATS = ("image2", "image2pipe", "gif", "apng", "ico")
 
 
@@ -60,7 +61,7 @@ class Geometry:
 
 def ticks_of(part: VideoStream | Frame | Packet[Any]) -> Fraction:
     """Seconds a tick of a stream's, packet's or frame's timestamps. FFmpeg sets it for all it has read."""
-    return Fraction(part.time_base or 0)
+    return part.time_base or _NEVER
 
 
 def geometry_of(frame: VideoFrame, stream: VideoStream) -> Geometry:

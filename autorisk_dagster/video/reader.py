@@ -141,9 +141,11 @@ class VideoReader:
         beside = next(sidecar, None)
         resampler = Resampler(self._rate_hz)
         last: Fraction | None = None
+        origin_sec = float(self.start_pts)
         for item in self._decoder.frames(start):
             if isinstance(item, AudioFrame):
-                at = None if item.pts is None else item.pts * ticks_of(item) - self.start_pts
+                # A float's error after a day, 1e-11 s, is a millionth of a sample.
+                at = None if item.pts is None else float(item.pts * ticks_of(item)) - origin_sec
                 yield from in_window(resampler.push(item, at), start, end, self._rate_hz)
                 if at is not None and at >= end and self.next_timestamp_sec is not None:
                     break

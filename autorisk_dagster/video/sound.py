@@ -66,6 +66,8 @@ def clipped(block: AudioBlock, start_sec: float, end_sec: float, rate_hz: int) -
         last = min(last, math.ceil((end_sec - block.start_sec) * rate_hz - 1e-6))
     if first >= last:
         return None
+    if last - first == len(block.samples):
+        return block
     return AudioBlock(block.start_sec + first / rate_hz, block.samples[first:last])
 
 
@@ -80,21 +82,22 @@ class Resampler:
         self.rate_hz = rate_hz
         self._swr: AudioResampler | None = None
         self._kind: tuple[str, str, int] | None = None
-        self._run_start = Fraction(0)
+        self._run_start_sec = 0.0
         self._taken = 0  # samples at the input's rate since _run_start
         self._given = 0  # samples at rate_hz since _run_start
         self._end_sec = -math.inf
 
-    def push(self, frame: AudioFrame, start_sec: Fraction | None) -> list[AudioBlock]:
-        """Blocks that are ready after `frame`, whose first sample is at `start_sec` (None: it follows on)."""
+    def push(self, frame: AudioFrame, start: Fraction | float | None) -> list[AudioBlock]:
+        """Blocks that are ready after `frame`, whose first sample is at `start`, in seconds (None: it follows on)."""
+        start_sec = None if start is None else float(start)
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         blocks: list[AudioBlock] = []
         if self._swr is None or kind != self._kind or self._clock_is_off(start_sec):
-            follow_on = self._expected() if self._kind else Fraction(0)
+            follow_on_sec = self._expected_sec() if self._kind else 0.0
             blocks += self.flush()
             self._swr = AudioResampler(format="flt", layout="mono", rate=self.rate_hz, options=dict(_MEAN))
             self._kind = kind
-            self._run_start = start_sec if start_sec is not None else follow_on
+            self._run_start_sec = start_sec if start_sec is not None else follow_on_sec
             self._taken = self._given = 0
         self._taken += frame.samples
         frame.pts = None  # the clock is kept here; libswresample must not fill or cut by timestamps
@@ -108,17 +111,17 @@ class Resampler:
         self._swr = None
         return self._blocks([frame for frame in rest if frame is not None])
 
-    def _expected(self) -> Fraction:
-        return self._run_start + Fraction(self._taken, self._kind[2] if self._kind else 1)
+    def _expected_sec(self) -> float:
+        return self._run_start_sec + self._taken / (self._kind[2] if self._kind else 1)
 
-    def _clock_is_off(self, start_sec: Fraction | None) -> bool:
-        return start_sec is not None and abs(start_sec - self._expected()) > CLOCK_TOLERANCE_SEC
+    def _clock_is_off(self, start_sec: float | None) -> bool:
+        return start_sec is not None and abs(start_sec - self._expected_sec()) > CLOCK_TOLERANCE_SEC
 
     def _blocks(self, frames: list[AudioFrame]) -> list[AudioBlock]:
         blocks = []
         for frame in frames:
-            samples = frame.to_ndarray().reshape(-1).astype(np.float32, copy=False)
-            start = float(self._run_start + Fraction(self._given, self.rate_hz))
+            samples = np.frombuffer(frame.planes[0], np.float32, count=frame.samples)  # type: ignore[call-overload]
+            start = self._run_start_sec + self._given / self.rate_hz
             self._given += len(samples)
             whole = AudioBlock(start, samples)
             block = clipped(whole, self._end_sec, math.inf, self.rate_hz) if start < self._end_sec else whole

@@ -100,7 +100,9 @@ def test_absolute_scores_are_shares_and_do_not_depend_on_the_rest_of_the_video(
     longer = score_windows(video([*rows, window(**more), window()]), SETTINGS).head(len(rows))
     columns = ["audio_score", "motion_score", "proximity_score", "fused_score"]
     # Not to the last bit: how many rows there are decides which vector instructions divide them.
-    np.testing.assert_allclose(longer.select(columns).to_numpy(), alone.select(columns).to_numpy(), rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(
+        longer.select(columns).to_numpy(), alone.select(columns).to_numpy(), rtol=1e-12, atol=1e-300
+    )
     values = alone.select(*columns, "fused_score_seed").to_numpy()
     assert ((values >= 0) & (values <= 1)).all()
 

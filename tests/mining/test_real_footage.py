@@ -22,7 +22,7 @@ from autorisk_dagster.video.reader import AudioBlock, VideoReader
 
 FOOTAGE = Path(__file__).parents[2].parent / "shared" / "data" / "video"
 WINDOW_SEC = 0.5
-SETTINGS = MiningSettings(flow_full_px=16.0, flow_variance_full_px2=300.0, min_score=0.2)
+SETTINGS = MiningSettings(flow_full_px=20.0, flow_variance_full_px2=300.0, min_score=0.2)
 
 
 def mine(name: str, duration_sec: float) -> tuple[pl.DataFrame, list[Candidate]]:

@@ -22,7 +22,7 @@ from resources.reasoners import Reasoners
 if TYPE_CHECKING:
     from autorisk_dagster.reasoning.clip_judge import Clip
 
-INPUTS = ("source_video", "frame_signals", "tracks", "mined_clips", "clip_ttc", "near_miss_events")
+INPUTS = ("source_video", "frame_signals", "tracks", "mined_clips", "conflict_measures", "near_miss_events")
 # Clips of one video judged at once are at most what a model takes (`concurrency`); videos of one run share its load.
 VIDEOS_A_RUN = 8
 
@@ -44,7 +44,7 @@ class ReasoningConfig(dg.Config):
     group_name="reasoning",
     kinds={"python", "polars"},
     owners=OWNERS,
-    code_version=code_version(2, "reasoner"),
+    code_version=code_version(3, "reasoner"),
     pool="gpu",
     backfill_policy=dg.BackfillPolicy.multi_run(VIDEOS_A_RUN),
     retry_policy=dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL),
@@ -67,7 +67,7 @@ def reason_outputs(
     frame_signals: Any,
     tracks: Any,
     mined_clips: Any,
-    clip_ttc: Any,
+    conflict_measures: Any,
     near_miss_events: Any,
     profiles: Profiles,
     reasoners: Reasoners,
@@ -82,7 +82,7 @@ def reason_outputs(
     and settings is not judged again; one that failed is tried again.
     """
     given = dict(
-        zip(INPUTS, (source_video, frame_signals, tracks, mined_clips, clip_ttc, near_miss_events), strict=True)
+        zip(INPUTS, (source_video, frame_signals, tracks, mined_clips, conflict_measures, near_miss_events), strict=True)
     )
 
     def of_one_video(key: str, found: Mapping[str, pl.DataFrame]) -> dg.MaterializeResult:
@@ -114,13 +114,12 @@ def _by_measurement(
     from autorisk_dagster.reasoning.evidence import clip_evidence
 
     reasoner = reasoners.kinematic()
-    times = {row["clip_id"]: row for row in found["clip_ttc"].iter_rows(named=True)}
 
     def judge(clip: Row) -> Row:
         evidence = clip_evidence(
             clip,
             found["tracks"],
-            times[clip["clip_id"]],
+            found["conflict_measures"],
             found["near_miss_events"],
             found["frame_signals"],
             (facts["width_px"], facts["height_px"]),

@@ -91,6 +91,21 @@ class TtcSettings(Section):
     )
 
 
+class CameraSettings(Section):
+    """The camera, as far as it is known. What is null is estimated from the road users seen, with its error."""
+
+    height_m: float | None = Field(None, ge=0.3, le=6, description="of the lens above the road")
+    focal_px: float | None = Field(None, gt=0, description="focal length, px of the full frame")
+    horizontal_view_deg: float | None = Field(None, gt=10, lt=170, description="angle across the full frame")
+    horizon_share: float | None = Field(None, gt=0, lt=1, description="height of the horizon from the top / frame's")
+
+    @model_validator(mode="after")
+    def one_focal_length(self) -> CameraSettings:
+        if self.focal_px is not None and self.horizontal_view_deg is not None:
+            raise ValueError("give focal_px or horizontal_view_deg, not both")
+        return self
+
+
 class CorrectionSettings(Section):
     """Thresholds of R1-R6: seed 000, stage 3. `rule_set` names the quantities they were tuned on."""
 
@@ -160,6 +175,7 @@ class Profile(Section):
     mining: MiningSettings = MiningSettings()
     near_miss: NearMissSettings = NearMissSettings()
     ttc: TtcSettings = TtcSettings()
+    camera: CameraSettings = CameraSettings()
     correction: CorrectionSettings = CorrectionSettings()
     reasoner: ReasonerSettings = ReasonerSettings()
     saliency: SaliencySettings = SaliencySettings()

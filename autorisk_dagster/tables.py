@@ -149,22 +149,26 @@ CONFLICT_MEASURES: Schema = {  # own vehicle against one followed road user, one
     "ttc_sec": pl.Float64,  # by expansion: inf: not approaching; null: cannot say
     "ttc_low_sec": pl.Float64,
     "ttc_high_sec": pl.Float64,
-    "bearing_px": pl.Float64,  # ground contact right of the frame's middle
+    "bearing_px": pl.Float64,  # middle of its box right of the frame's middle
     "bearing_rate_px_per_sec": pl.Float64,  # own turning taken out
     "miss_widths": pl.Float64,  # where it passes the camera, right positive, in its own widths; null: cannot say
     "in_own_path": pl.Boolean,
     "on_collision_course": pl.Boolean,  # approaches significantly, and passes within the own path
-    "distance_m": pl.Float64,  # all that follow are null where the profile gives no scale
-    "distance_low_m": pl.Float64,
+    "gap_m": pl.Float64,  # free room between the own flank's path and it; 0: in the own path
+    "inward_mps": pl.Float64,  # its speed into that room; null in the own path
+    "inward_error_mps": pl.Float64,  # standard error
+    "contact_gap_m": pl.Float64,  # free room at contact if it moves on as it did; null: no finite time to contact
+    "distance_m": pl.Float64,  # of its near end from the camera
+    "distance_low_m": pl.Float64,  # 90 % interval; its factor holds for all that follow in m and m/s
     "distance_high_m": pl.Float64,
-    "lateral_m": pl.Float64,
+    "lateral_m": pl.Float64,  # its middle beside the own path, right positive
     "closing_mps": pl.Float64,  # positive: nearer
-    "own_speed_mps": pl.Float64,
-    "headway_sec": pl.Float64,
-    "ttc_space_sec": pl.Float64,
-    "ttc_2d_sec": pl.Float64,
-    "drac_mps2": pl.Float64,
-    "pet_sec": pl.Float64,
+    "own_speed_mps": pl.Float64,  # null unless the profile gives camera height and focal length
+    "headway_sec": pl.Float64,  # of what is in the own path; null as the own speed is
+    "ttc_space_sec": pl.Float64,  # distance / closing speed; inf: not closing
+    "ttc_2d_sec": pl.Float64,  # until the two meet in the plane; inf: they do not
+    "drac_mps2": pl.Float64,  # braking that ends the closing before contact; 0: none needed
+    "pet_sec": pl.Float64,  # at the sample where it has just left the own path: until the own car is there
 }
 
 NEAR_MISS_EVENTS: Schema = {

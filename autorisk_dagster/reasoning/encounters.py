@@ -2,8 +2,8 @@
 
 One thing passing behind another and two things colliding look alike in a single frame. What tells them apart is the
 motion after the boxes have met: what passes goes on, what collides stops relative to the other, and both change their
-speed. All speeds are in metres a second as seen, by the scale of the boxes (`reasoning.geometry`), and relative, so
-that a turning or shaking camera, which moves both alike, cancels out.
+speed. All speeds are in metres a second as seen, by the scale of the boxes (size of the label / height), and relative,
+so that a turning or shaking camera, which moves both alike, cancels out.
 
 Not covered: two road users at one bearing, one behind the other (their closing is along the line of sight), and
 contact that the detector sees as one box.
@@ -12,16 +12,15 @@ contact that the detector sees as one box.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
 import numpy as np
+import polars as pl
 
+from autorisk_dagster.kinematics.robust_line import Array, robust_line
 from autorisk_dagster.kinematics.sizes import SIZE_M
-from autorisk_dagster.reasoning.geometry import Array, robust_line
-from autorisk_dagster.reasoning.paths import Path
 
 BEFORE_SEC: Final = 0.8
 AFTER_SEC: Final = 0.8
@@ -52,13 +51,34 @@ class Encounter:
     speed_change_mps: tuple[float, float]
 
 
-def encounters(found: Sequence[Path]) -> tuple[Encounter, ...]:
-    """All encounters among followed road users, by time."""
+@dataclass(frozen=True)
+class _Seen:
+    track_id: int
+    label: str
+    road_user: str
+    times_sec: Array  # (n,)
+    boxes_px: Array  # (n, 4)
+
+
+def encounters(followed: pl.DataFrame) -> tuple[Encounter, ...]:
+    """All encounters among the road users of tables.TRACKS (without nulls in `track_id`), by time."""
+    parts = followed.sort("track_id", "timestamp_sec").partition_by("track_id", maintain_order=True)
+    found = [_seen(part) for part in parts]
     met = [one for first, second in combinations(found, 2) if (one := _encounter(first, second)) is not None]
     return tuple(sorted(met, key=lambda one: (one.contact_sec, one.track_ids)))
 
 
-def _encounter(first: Path, second: Path) -> Encounter | None:
+def _seen(part: pl.DataFrame) -> _Seen:
+    return _Seen(
+        track_id=int(part["track_id"][0]),
+        label=str(part["label"].mode().sort()[0]),
+        road_user=str(part["road_user"][0]),
+        times_sec=part["timestamp_sec"].to_numpy().astype(np.float64),
+        boxes_px=part.select("x1_px", "y1_px", "x2_px", "y2_px").to_numpy().astype(np.float64),
+    )
+
+
+def _encounter(first: _Seen, second: _Seen) -> Encounter | None:
     if first.road_user == second.road_user == "pedestrian":
         return None  # people walk close to people
     shared, in_first, in_second = np.intersect1d(first.times_sec, second.times_sec, return_indices=True)
@@ -101,7 +121,7 @@ def _encounter(first: Path, second: Path) -> Encounter | None:
     )
 
 
-def _velocity_px(path: Path, from_sec: float, to_sec: float) -> tuple[Array, float]:
+def _velocity_px(path: _Seen, from_sec: float, to_sec: float) -> tuple[Array, float]:
     """Velocity (2,) of the box's centre in px/s over [from, to] and its standard error; NaN under three samples."""
     during = (path.times_sec >= from_sec) & (path.times_sec <= to_sec)
     centres = (path.boxes_px[during, :2] + path.boxes_px[during, 2:]) / 2

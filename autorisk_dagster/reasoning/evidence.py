@@ -1,7 +1,7 @@
 """Everything that was measured about one clip, gathered for a reasoner: facts with units and times, no judgement.
 
-Times are seconds from the first video frame. Positions and speeds of a road user come from its boxes
-(`reasoning.paths`), times to contact from `CLIP_TTC.timeline`. NaN is "cannot say", `inf` "not approaching".
+Times are seconds from the first video frame. Positions, courses and times to contact of a road user come from
+tables.CONFLICT_MEASURES, its size from its boxes. NaN is "cannot say", `inf` "not approaching".
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from autorisk_dagster.errors import InputError
+from autorisk_dagster.kinematics.camera import assumed_camera, cut_at_side
+from autorisk_dagster.kinematics.own_path import FIT_SEC, MIN_SAMPLES
+from autorisk_dagster.kinematics.robust_line import robust_line
+from autorisk_dagster.profile import CameraSettings
 from autorisk_dagster.reasoning.encounters import Encounter, encounters
-from autorisk_dagster.reasoning.geometry import Array, cut_at_side, robust_line, side_gap_m
-from autorisk_dagster.reasoning.paths import FIT_SEC, Path, paths, turning_rad_per_sec
 
-Ttc = tuple[float, float, float]  # time to contact, low and high end of its interval, s
-NO_TTC: Final = (math.nan, math.nan, math.nan)
 NEAR_HEIGHT_SHARE: Final = 0.1  # an unfollowed box this high (share of the frame) is too near to be passed over
 
 
@@ -103,7 +102,7 @@ class ClipEvidence:
     start_sec: float
     end_sec: float
     actors: tuple[Actor, ...]
-    ttc_measured: bool  # whether times to contact were asked for at all
+    unmeasured: int  # road users followed for long enough that have no row in the conflict measures
     encounters: tuple[Encounter, ...]
     near_misses: tuple[NearMiss, ...]
     sounds: tuple[Sound, ...]  # empty: no sound was measured
@@ -117,7 +116,7 @@ class ClipEvidence:
 def clip_evidence(
     clip: Mapping[str, Any],
     tracks: pl.DataFrame,
-    clip_ttc: Mapping[str, Any] | None,
+    conflict_measures: pl.DataFrame,
     near_miss_events: pl.DataFrame,
     frame_signals: pl.DataFrame,
     frame_size: tuple[int, int],
@@ -127,27 +126,22 @@ def clip_evidence(
     Args:
         clip: a row of tables.MINED_CLIPS (clip_id, start_sec and end_sec are read)
         tracks: tables.TRACKS of the whole video; still and unfollowed boxes may be in it
-        clip_ttc: the clip's row of tables.CLIP_TTC; None: no time to contact was measured
+        conflict_measures: tables.CONFLICT_MEASURES of the whole video
         near_miss_events: tables.NEAR_MISS_EVENTS of the whole video
         frame_signals: tables.FRAME_SIGNALS of the whole video
         frame_size: (width, height) in px of the frames that the boxes refer to
-
-    Raises:
-        InputError: the row of `clip_ttc` belongs to another clip.
     """
-    clip_id, start_sec, end_sec = clip["clip_id"], float(clip["start_sec"]), float(clip["end_sec"])
-    if clip_ttc is not None and clip_ttc["clip_id"] != clip_id:
-        raise InputError(f"clip {clip_id} was given the TTC of clip {clip_ttc['clip_id']}")
+    start_sec, end_sec = float(clip["start_sec"]), float(clip["end_sec"])
     during = pl.col("timestamp_sec").is_between(start_sec, end_sec, closed="left")
     boxes = tracks.filter(during & ~pl.col("still"))
-    followed = boxes.filter(pl.col("track_id").is_not_null())
-    ttc_of = _ttc_by_sample(clip_ttc)
-    found = paths(followed, frame_size)
-    turning = turning_rad_per_sec(found)
+    followed = boxes.filter(pl.col("track_id").is_not_null() & (pl.len().over("track_id") >= MIN_SAMPLES))
+    measured = followed.join(
+        conflict_measures.drop("timestamp_sec", "label"), on=["track_id", "frame_index"], how="inner"
+    ).sort("track_id", "timestamp_sec")
     entered = _entered_from_side(tracks, frame_size)
     actors = tuple(
-        _actor(path, turning[path.track_id], ttc_of, path.track_id in entered, frame_size[0] * frame_size[1])
-        for path in found
+        _actor(rows, entered, frame_size[0] * frame_size[1])
+        for rows in measured.partition_by("track_id", maintain_order=True)
     )
     events = near_miss_events.filter(during).sort("timestamp_sec", "event_id")
     # A window belongs to the clip when its middle does, so that clips side by side share none.
@@ -157,12 +151,12 @@ def clip_evidence(
     counted = windows["detections"].drop_nulls()
     flow = windows.drop_nulls("flow_mean_px")
     return ClipEvidence(
-        clip_id=clip_id,
+        clip_id=clip["clip_id"],
         start_sec=start_sec,
         end_sec=end_sec,
         actors=actors,
-        ttc_measured=clip_ttc is not None,
-        encounters=encounters(found),
+        unmeasured=followed["track_id"].n_unique() - len(actors),
+        encounters=encounters(followed),
         near_misses=tuple(_near_miss(row) for row in events.iter_rows(named=True)),
         sounds=tuple(
             Sound(row["start_sec"], row["end_sec"], row["loudness_over_floor_db"], row["tonality"] or 0.0)
@@ -176,86 +170,50 @@ def clip_evidence(
     )
 
 
-def _ttc_by_sample(clip_ttc: Mapping[str, Any] | None) -> dict[tuple[int, float], Ttc]:
-    """(track, time) -> (TTC, low, high); a null in the table is NaN here."""
-    timeline = (clip_ttc or {}).get("timeline") or []
-    return {
-        (sample["track_id"], round(sample["timestamp_sec"], 4)): (
-            _number(sample["ttc_sec"]),
-            _number(sample["low_sec"]),
-            _number(sample["high_sec"]),
-        )
-        for sample in timeline
-    }
+def _actor(rows: pl.DataFrame, entered: set[int], frame_px2: int) -> Actor:
+    track_id = int(rows["track_id"][0])
+    size_px2 = ((rows["x2_px"] - rows["x1_px"]) * (rows["y2_px"] - rows["y1_px"])).to_numpy()
+    samples = tuple(
+        _sample(row, float(size) / frame_px2) for row, size in zip(rows.iter_rows(named=True), size_px2, strict=True)
+    )
+    times_sec = rows["timestamp_sec"].to_numpy()
+    return Actor(
+        track_id=track_id,
+        label=str(rows["label"].mode().sort()[0]),
+        road_user=str(rows["road_user"][0]),
+        entered_from_side=track_id in entered,
+        growth_per_sec=robust_line(times_sec, np.log(np.maximum(size_px2, 1.0)) / 2)[1],
+        closest=samples[int(np.argmax(size_px2))],
+        samples=samples,
+    )
+
+
+def _sample(row: Mapping[str, Any], area_share: float) -> ActorSample:
+    return ActorSample(
+        timestamp_sec=row["timestamp_sec"],
+        side=_side(_number(row["gap_m"]), _number(row["lateral_m"])),
+        gap_m=_number(row["gap_m"]),
+        inward_mps=_number(row["inward_mps"]),
+        inward_error_mps=_number(row["inward_error_mps"]),
+        distance_m=_number(row["distance_m"]),
+        area_share=area_share,
+        ttc_sec=_number(row["ttc_sec"]),
+        low_sec=_number(row["ttc_low_sec"]),
+        high_sec=_number(row["ttc_high_sec"]),
+        contact_gap_m=_number(row["contact_gap_m"]),
+    )
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _actor(path: Path, turning: Array, ttc_of: Mapping[tuple[int, float], Ttc], entered: bool, frame: int) -> Actor:
-    size_px2 = (path.boxes_px[:, 2] - path.boxes_px[:, 0]) * (path.boxes_px[:, 3] - path.boxes_px[:, 1])
-    samples = tuple(
-        _sample(
-            path,
-            index,
-            turning=float(turning[index]),
-            area_share=float(size_px2[index]) / frame,
-            ttc=ttc_of.get((path.track_id, round(float(path.times_sec[index]), 4)), NO_TTC),
-        )
-        for index in range(len(path.times_sec))
-    )
-    closest = int(np.argmax(size_px2))
-    return Actor(
-        track_id=path.track_id,
-        label=path.label,
-        road_user=path.road_user,
-        entered_from_side=entered,
-        growth_per_sec=robust_line(path.times_sec, np.log(np.maximum(size_px2, 1.0)) / 2)[1],
-        closest=samples[closest],
-        samples=samples,
-    )
-
-
-def _sample(path: Path, index: int, *, turning: float, area_share: float, ttc: Ttc) -> ActorSample:
-    left_m, right_m = (float(edge) for edge in path.edges_m[index])
-    gap_m = side_gap_m(left_m, right_m)
-    turned_mps = turning * float(path.distance_m[index])
-    inward_mps, inward_error_mps = math.nan, math.nan
-    if gap_m > 0:
-        # Towards the path is leftwards (negative) for what stands right of it, and the other way round.
-        edge, sign = (0, -1.0) if left_m > 0 else (1, 1.0)
-        inward_mps = sign * (float(path.drift_mps[index, edge]) - turned_mps)
-        inward_error_mps = float(path.drift_error_mps[index, edge])
-    contact_gap_m = math.nan
-    if math.isfinite(ttc[0]):
-        gaps = []
-        for drift_mps in (path.drift_mps[index], path.late_drift_mps[index]):
-            moved = (drift_mps - turned_mps / 2) * ttc[0]
-            gaps.append(side_gap_m(left_m + float(moved[0]), right_m + float(moved[1])))
-        known = [gap for gap in gaps if not math.isnan(gap)]
-        contact_gap_m = max(known, default=math.nan)
-    return ActorSample(
-        timestamp_sec=float(path.times_sec[index]),
-        side=_side(left_m, right_m),
-        gap_m=gap_m,
-        inward_mps=inward_mps,
-        inward_error_mps=inward_error_mps,
-        distance_m=float(path.distance_m[index]),
-        area_share=area_share,
-        ttc_sec=ttc[0],
-        low_sec=ttc[1],
-        high_sec=ttc[2],
-        contact_gap_m=contact_gap_m,
-    )
-
-
-def _side(left_m: float, right_m: float) -> str:
-    if math.isnan(left_m) or math.isnan(right_m):
+def _side(gap_m: float, lateral_m: float) -> str:
+    if math.isnan(gap_m):
         return "too near or too short in view to place"
-    if side_gap_m(left_m, right_m) == 0:
+    if gap_m == 0:
         return "ahead"
-    return "right" if left_m > 0 else "left"
+    return "right" if lateral_m > 0 else "left"
 
 
 def _entered_from_side(tracks: pl.DataFrame, frame_size: tuple[int, int]) -> set[int]:
@@ -264,8 +222,9 @@ def _entered_from_side(tracks: pl.DataFrame, frame_size: tuple[int, int]) -> set
     begins = known.with_columns(pl.col("timestamp_sec").min().over("scene_index").alias("scene_sec"))
     firsts = begins.sort("timestamp_sec").unique("track_id", keep="first", maintain_order=True)
     boxes = firsts.select("x1_px", "y1_px", "x2_px", "y2_px").to_numpy().astype(np.float64)
+    cut = cut_at_side(boxes, assumed_camera(frame_size, CameraSettings()))
     later = (firsts["timestamp_sec"] - firsts["scene_sec"]).to_numpy() > FIT_SEC
-    return {int(track) for track in firsts["track_id"].to_numpy()[cut_at_side(boxes, frame_size) & later]}
+    return {int(track) for track in firsts["track_id"].to_numpy()[cut & later]}
 
 
 def _near_miss(row: Mapping[str, Any]) -> NearMiss:

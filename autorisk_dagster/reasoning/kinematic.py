@@ -13,7 +13,8 @@ import math
 from typing import Any, Final
 
 from autorisk_dagster import tables
-from autorisk_dagster.reasoning import encounters, geometry, paths, rules
+from autorisk_dagster.kinematics import camera, conflict_measures, flanks, own_path, sizes
+from autorisk_dagster.reasoning import encounters, rules
 from autorisk_dagster.reasoning.evidence import Actor, ActorSample, ClipEvidence
 from autorisk_dagster.reasoning.rules import Finding
 from autorisk_dagster.reasoning.schema import Assessment, Hazard
@@ -34,7 +35,7 @@ class KinematicReasoner:
         table = [(rule.name, rule.severity, rule.meaning, rule.source) for rule in rules.RULES]
         numbers = {
             f"{module.__name__}.{name}": value
-            for module in (encounters, geometry, paths, rules)
+            for module in (camera, conflict_measures, encounters, flanks, own_path, rules, sizes)
             for name, value in vars(module).items()
             if name.isupper() and isinstance(value, int | float | dict)
         }
@@ -43,8 +44,8 @@ class KinematicReasoner:
     def why_abstain(self, evidence: ClipEvidence) -> str | None:
         """Why the clip cannot be judged; None when it can."""
         followed = len(evidence.actors)
-        if followed and not evidence.ttc_measured:
-            return f"{followed} road users were followed, but no time to contact was measured"
+        if evidence.unmeasured:
+            return f"{evidence.unmeasured} road users were followed whose course was not measured"
         if any(_placed(actor) for actor in evidence.actors):
             return None
         if followed or evidence.near_unfollowed:

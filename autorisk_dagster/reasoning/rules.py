@@ -18,18 +18,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from autorisk_dagster.kinematics.conflict_measures import COURSE_GAP_M
+from autorisk_dagster.kinematics.flanks import OWN_HALF_WIDTH_M
 from autorisk_dagster.reasoning.encounters import Encounter
 from autorisk_dagster.reasoning.evidence import Actor, ActorSample, ClipEvidence, Sound
-from autorisk_dagster.reasoning.geometry import LANE_HALF_WIDTH_M, OWN_HALF_WIDTH_M
 
 HOLD_SAMPLES: Final = 3
+LANE_HALF_WIDTH_M: Final = 1.75
 HOLD_SEC: Final = 0.19  # three samples at 10 Hz, less the rounding of timestamps
 LONGEST_STEP_SEC: Final = 0.6  # samples further apart than this do not hold one rule together
 
 CRITICAL_TTC_SEC: Final = 1.5
 WARNING_TTC_SEC: Final = 2.4
 ATTENTION_TTC_SEC: Final = 4.0
-COURSE_GAP_M: Final = 0.3  # less room than this at contact is a hit: mirrors, and the error of a measured path
 PASSING_GAP_M: Final = 0.7  # less than this is passing within arm's length
 INTRUSION_GAP_M: Final = 0.5
 LANE_GAP_M: Final = LANE_HALF_WIDTH_M - OWN_HALF_WIDTH_M  # room between the own flank and the lane's edge

@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from autorisk_dagster import tables
-from autorisk_dagster.kinematics.clip_ttc import clip_ttc
-from autorisk_dagster.profile import TtcSettings
+from autorisk_dagster.kinematics.conflict_measures import conflict_measures
+from autorisk_dagster.profile import CameraSettings
 from autorisk_dagster.reasoning.evidence import ClipEvidence, clip_evidence
 
 FRAME_SIZE = (1280, 720)
@@ -128,12 +128,12 @@ def evidence_of(
     events: pl.DataFrame | None = None,
     signals: pl.DataFrame | None = None,
 ) -> ClipEvidence:
-    """The evidence of one clip, with times to contact as `clip_ttc` measures them."""
+    """The evidence of one clip, with courses as `conflict_measures` measures them."""
     clip = {"clip_id": "c1", "start_sec": start_sec, "end_sec": end_sec}
     return clip_evidence(
         clip,
         tracks,
-        clip_ttc(tracks, pl.DataFrame([clip]), FRAME_SIZE, TtcSettings()).row(0, named=True),
+        conflict_measures(tracks, tables.empty(tables.EGO_MOTION), FRAME_SIZE, CameraSettings()),
         tables.empty(tables.NEAR_MISS_EVENTS) if events is None else events,
         windows(end_sec) if signals is None else signals,
         FRAME_SIZE,

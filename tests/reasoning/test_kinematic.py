@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from autorisk_dagster import tables
-from autorisk_dagster.errors import InputError
 from autorisk_dagster.reasoning.evidence import ClipEvidence, clip_evidence
 from autorisk_dagster.reasoning.kinematic import KinematicReasoner
 from autorisk_dagster.reasoning.rules import findings
@@ -302,10 +301,12 @@ def test_what_could_not_be_measured_is_abstained_and_never_none(evidence, reason
         REASONER.assess(evidence)
 
 
-def test_road_users_without_any_time_to_contact_are_not_judged():
+def test_road_users_whose_course_was_not_measured_are_not_judged():
     clip = {"clip_id": "c1", "start_sec": 0.0, "end_sec": 4.4}
-    evidence = clip_evidence(clip, approach(4.4), None, tables.empty(tables.NEAR_MISS_EVENTS), windows(4.4), FRAME_SIZE)
-    assert REASONER.judge(evidence, "digest")["outcome"] == "abstained"
+    nothing, no_events = tables.empty(tables.CONFLICT_MEASURES), tables.empty(tables.NEAR_MISS_EVENTS)
+    evidence = clip_evidence(clip, approach(4.4), nothing, no_events, windows(4.4), FRAME_SIZE)
+    row = REASONER.judge(evidence, "digest")
+    assert (row["outcome"], row["error"]) == ("abstained", "1 road users were followed whose course was not measured")
 
 
 def test_a_row_of_the_table_says_who_judged_and_keeps_the_answer():
@@ -328,15 +329,3 @@ def test_the_revision_follows_the_thresholds(monkeypatch):
 def test_still_boxes_take_no_part():
     bonnet = approach(4.4).with_columns(pl.lit(True).alias("still"))
     assert evidence_of(bonnet, 0.0, 4.4).actors == ()
-
-
-def test_the_ttc_of_another_clip_is_refused():
-    with pytest.raises(InputError, match="clip c1 was given the TTC of clip c2"):
-        clip_evidence(
-            {"clip_id": "c1", "start_sec": 0.0, "end_sec": 1.0},
-            tables.empty(tables.TRACKS),
-            {"clip_id": "c2", "timeline": []},
-            tables.empty(tables.NEAR_MISS_EVENTS),
-            windows(1.0),
-            FRAME_SIZE,
-        )

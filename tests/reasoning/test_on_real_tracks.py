@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from autorisk_dagster import tables
-from autorisk_dagster.kinematics.clip_ttc import clip_ttc
-from autorisk_dagster.profile import TtcSettings
+from autorisk_dagster.kinematics.conflict_measures import conflict_measures
+from autorisk_dagster.profile import CameraSettings
 from autorisk_dagster.reasoning.evidence import clip_evidence
 from autorisk_dagster.reasoning.kinematic import KinematicReasoner
 
@@ -69,7 +69,7 @@ def test_severity_of_real_drives(sequence, start_sec, allowed):
     evidence = clip_evidence(
         clip,
         tracks,
-        clip_ttc(tracks, pl.DataFrame([clip]), FRAME_SIZE, TtcSettings()).row(0, named=True),
+        conflict_measures(tracks, tables.empty(tables.EGO_MOTION), FRAME_SIZE, CameraSettings()),
         tables.empty(tables.NEAR_MISS_EVENTS),
         tables.empty(tables.FRAME_SIGNALS),
         FRAME_SIZE,

@@ -1,0 +1,245 @@
+"""How each followed road user moves beside the own path: where it is, how fast it comes in, where it would pass.
+
+Seen from the car, with heading and position of the present moment, the own path is an arc. With own speed V and yaw
+rate w (left positive) its curvature is k = w / V. A road user x m right of the axis and z m ahead is beside the arc by
+
+    e = (2 x + k (x^2 + z^2)) / (1 + n),  n = sqrt((1 + k x)^2 + (k z)^2)      [x + k z^2 / 2 where the turn is wide]
+
+(its distance from the circle's centre less the radius) and comes towards or leaves it at
+
+    e' = ((1 + k x) x' + k z z') / n
+
+with x' its drift as seen, the own turning included, and z' = -closing. What stands has x' = w z and z' = -V - w x, so
+that its e' is 0, and so it is for whoever follows the same bend, in either direction. At contact, after T, it passes
+at e + e' T.
+
+Without own turning that is constant bearing, decreasing range: x' T = -x says collision. In px, with bearing
+b = f x / z and b' its rate, x + x' T = (z / f) b' T, and divided by its width, in widths of the road user:
+b' T / width (Bootsma and Oudejans 1993: passing distance in sizes = rate of bearing / rate of expansion). T is the time
+to contact by expansion (Lee 1976): no distance is needed for it.
+
+The own motion comes from the background's flow (`kinematics.ego_motion`): w = pan / f, V = (road flow) * f * c. The
+own path on the picture, k z^2 / 2 = pan / (2 (road flow) y) px aside at y px below the horizon, needs neither f nor c.
+Where the background says nothing, what most other road users do in proportion to their distance is taken as the own
+motion (`common_motion`); with under `MIN_OTHERS` of them the path is taken as straight. A stream of crossing traffic
+then looks like turning.
+
+Edges (`kinematics.flanks`) are fitted robustly over the last `FIT_SEC`, so that a value uses past and present samples
+only and one wrong box moves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from autorisk_dagster.kinematics.camera import Array, Camera, Distances, Mask, cut_at_side, distances
+from autorisk_dagster.kinematics.flanks import lateral_edges_m, side_gap_m
+from autorisk_dagster.kinematics.robust_line import trailing_lines
+
+FIT_SEC: Final = 0.8  # long enough for eight samples at 10 Hz, short enough for a cut-in, which takes 2-4 s
+OWN_SEC: Final = 0.5  # of background flow, median
+COMMON_SEC: Final = 1.0  # a turn lasts for seconds: what the others showed in the last one still holds
+MIN_OTHERS: Final = 3
+MIN_SAMPLES: Final = 3  # a road user seen fewer times is not judged
+TIGHTEST_M: Final = 6.0  # radius of the tightest turn of a car, kerb to kerb 10-12 m
+STANDING_MPS: Final = 0.5  # slower, the own path has no curvature that could be measured
+
+
+@dataclass(frozen=True)
+class Track:
+    """One followed road user as the camera sees it, arrays over its n samples; NaN is "cannot say".
+
+    Attributes:
+        times_sec: (n,)
+        frame_index: (n,)
+        boxes_px: (n, 4) left, top, right, bottom
+        distance: of the near end
+        cut: (n,) reaches out of the frame at a side
+        edges_m: (n, 2) flanks beside the camera's axis, right positive, fitted
+        drift_mps: (n, 2) their speed, right positive, as seen
+        drift_error_mps: (n, 2) its standard error
+        late_drift_mps: (n, 2) the same speed over the later half of the fit alone: who swerves back shows it here first
+        closing_mps: (n,) speed at which the distance shrinks
+    """
+
+    track_id: int
+    label: str
+    road_user: str
+    times_sec: Array
+    frame_index: np.ndarray[tuple[int], np.dtype[np.int64]]
+    boxes_px: Array
+    distance: Distances
+    cut: Mask
+    edges_m: Array
+    drift_mps: Array
+    drift_error_mps: Array
+    late_drift_mps: Array
+    closing_mps: Array
+
+
+@dataclass(frozen=True)
+class OwnMotion:
+    """How the own car moves at n times: (n,) rad/s left positive, m/s; NaN: cannot say."""
+
+    turning_rad_per_sec: Array
+    speed_mps: Array
+
+    def curvature_per_m(self) -> Array:
+        """Of the own path, left positive; 0 where standing or unknown."""
+        moving = self.speed_mps > STANDING_MPS
+        with np.errstate(invalid="ignore", divide="ignore"):
+            curvature = np.where(moving, self.turning_rad_per_sec / self.speed_mps, 0.0)
+        bounded: Array = np.clip(np.nan_to_num(curvature), -1 / TIGHTEST_M, 1 / TIGHTEST_M)
+        return bounded
+
+
+@dataclass(frozen=True)
+class BesidePath:
+    """One road user beside the own path, arrays over its n samples; NaN is "cannot say".
+
+    Attributes:
+        edges_m: (n, 2) flanks beside the middle of the own path, right positive
+        speed_mps: (n, 2) their speed across the own path, right positive
+        gap_m: (n,) free room between the own flank and it; 0: in the own path
+        inward_mps: (n,) its own speed into that room; NaN in the own path
+        inward_error_mps: (n,) standard error of it
+        contact_gap_m: (n,) free room at contact if it moves on as it did, by the larger of what the fit and its later
+            half say; NaN without a finite time to contact
+    """
+
+    edges_m: Array
+    speed_mps: Array
+    gap_m: Array
+    inward_mps: Array
+    inward_error_mps: Array
+    contact_gap_m: Array
+
+
+def followed_tracks(tracks: pl.DataFrame, camera: Camera) -> list[Track]:
+    """Every followed road user of tables.TRACKS, by id, with at least `MIN_SAMPLES` samples."""
+    followed = tracks.filter(pl.col("track_id").is_not_null() & ~pl.col("still"))
+    parts = followed.sort("track_id", "timestamp_sec").partition_by("track_id", maintain_order=True)
+    return [_track(part, camera) for part in parts if part.height >= MIN_SAMPLES]
+
+
+def own_motion(ego_motion: pl.DataFrame, camera: Camera, times_sec: Array) -> OwnMotion:
+    """What the background's flow says of the own motion at each time, median over the last `OWN_SEC`: NaN without any.
+
+    Args:
+        ego_motion: tables.EGO_MOTION
+        camera: gives turning and speed their scale; the shape of the own path does not depend on it
+        times_sec: (n,)
+    """
+    measured = ego_motion.drop_nulls(["pan_px_per_sec", "road_flow_per_px_sec"]).sort("timestamp_sec")
+    at_sec = measured["timestamp_sec"].to_numpy()
+    turning = measured["pan_px_per_sec"].to_numpy() / camera.focal_px
+    speed = measured["road_flow_per_px_sec"].to_numpy() * camera.focal_px * camera.height_m
+    first = np.searchsorted(at_sec, times_sec - OWN_SEC, side="right")
+    after = np.searchsorted(at_sec, times_sec + 1e-6, side="right")
+    found = np.full((2, len(times_sec)), np.nan)
+    for index, (begin, end) in enumerate(zip(first, after, strict=True)):
+        if end > begin:
+            found[:, index] = np.median(turning[begin:end]), max(float(np.median(speed[begin:end])), 0.0)
+    return OwnMotion(*found)
+
+
+def common_motion(tracks: Sequence[Track], track: Track) -> OwnMotion:
+    """The own motion as the other road users show it, as if most of them stood: NaN where too few were seen.
+
+    What stands has x' = w z and closes at V + w x: the medians of x' / z and of closing - (x' / z) x are w and V.
+    """
+    others = [other for other in tracks if other is not track]
+    found = np.full((2, len(track.times_sec)), np.nan)
+    if len(others) >= MIN_OTHERS:
+        rate = np.concatenate([other.drift_mps.mean(axis=1) / other.distance.m for other in others])
+        closing = np.concatenate([other.closing_mps for other in others])
+        closing -= rate * np.concatenate([other.edges_m.mean(axis=1) for other in others])
+        at_sec = np.concatenate([other.times_sec for other in others])
+        owner = np.concatenate([np.full(len(other.times_sec), other.track_id) for other in others])
+        usable = np.isfinite(rate) & np.isfinite(closing)
+        rate, closing, at_sec, owner = rate[usable], closing[usable], at_sec[usable], owner[usable]
+        for index, time_sec in enumerate(track.times_sec):
+            recent = (at_sec > time_sec - COMMON_SEC) & (at_sec <= time_sec)
+            if len(np.unique(owner[recent])) >= MIN_OTHERS:
+                found[:, index] = np.median(rate[recent]), np.median(closing[recent])
+    return OwnMotion(*found)
+
+
+def beside_path(track: Track, own: OwnMotion, ttc_sec: Array) -> BesidePath:
+    """Place and course of a road user beside the own path.
+
+    Args:
+        track: of n samples
+        own: own motion at its n times; what is unknown in it is taken as straight on
+        ttc_sec: (n,) time to contact; inf: not approaching, NaN: cannot say
+    """
+    bend, ahead = own.curvature_per_m()[:, None], track.distance.m[:, None]
+    edges = beside_arc_m(track.edges_m, ahead, bend)
+    speed, late_speed = (
+        speed_beside_arc_mps(track.edges_m, ahead, bend, drift, track.closing_mps[:, None])
+        for drift in (track.drift_mps, track.late_drift_mps)
+    )
+    gap = side_gap_m(edges)
+    # Towards the path is leftwards (negative) for what stands right of it, and the other way round.
+    on_right = edges[:, 0] > 0
+    inward = np.where(on_right, -speed[:, 0], speed[:, 1])
+    inward_error = np.where(on_right, track.drift_error_mps[:, 0], track.drift_error_mps[:, 1])
+    finite = np.isfinite(ttc_sec)
+    left_sec = np.where(finite, ttc_sec, 0.0)[:, None]
+    at_contact = [side_gap_m(edges + each * left_sec) for each in (speed, late_speed)]
+    return BesidePath(
+        edges_m=edges,
+        speed_mps=speed,
+        gap_m=gap,
+        inward_mps=np.where(gap > 0, inward, np.nan),
+        inward_error_mps=np.where(gap > 0, inward_error, np.nan),
+        contact_gap_m=np.where(finite, np.fmax(*at_contact), np.nan),
+    )
+
+
+def beside_arc_m(right_m: Array, ahead_m: Array, curvature_per_m: Array) -> Array:
+    """e of the module: how far right of the own path a place is, `right_m` of the axis and `ahead_m` of the camera."""
+    bend, x, z = curvature_per_m, right_m, ahead_m
+    beside: Array = (2 * x + bend * (x**2 + z**2)) / (1 + np.hypot(1 + bend * x, bend * z))
+    return beside
+
+
+def speed_beside_arc_mps(
+    right_m: Array, ahead_m: Array, curvature_per_m: Array, right_mps: Array, closing_mps: Array
+) -> Array:
+    """e' of the module: speed away from the own path to the right."""
+    bend, x, z = curvature_per_m, right_m, ahead_m
+    speed: Array = ((1 + bend * x) * right_mps - bend * z * closing_mps) / np.hypot(1 + bend * x, bend * z)
+    return speed
+
+
+def _track(part: pl.DataFrame, camera: Camera) -> Track:
+    label = str(part["label"].mode().sort()[0])
+    times = part["timestamp_sec"].to_numpy().astype(np.float64)
+    boxes = part.select("x1_px", "y1_px", "x2_px", "y2_px").to_numpy().astype(np.float64)
+    raw = lateral_edges_m(boxes, label, camera)
+    distance = distances(boxes, label, camera)
+    lines, late = (
+        np.stack([trailing_lines(times, raw[:, edge], window_sec) for edge in (0, 1)], axis=1)
+        for window_sec in (FIT_SEC, FIT_SEC / 2)
+    )
+    return Track(
+        track_id=int(part["track_id"][0]),
+        label=label,
+        road_user=str(part["road_user"][0]),
+        times_sec=times,
+        frame_index=part["frame_index"].to_numpy(),
+        boxes_px=boxes,
+        distance=distance,
+        cut=cut_at_side(boxes, camera),
+        edges_m=lines[:, :, 0],
+        drift_mps=lines[:, :, 1],
+        drift_error_mps=lines[:, :, 2],
+        late_drift_mps=late[:, :, 1],
+        closing_mps=-trailing_lines(times, distance.m, FIT_SEC)[:, 1],
+    )

@@ -6,7 +6,7 @@ import os
 
 import dagster as dg
 
-from assets import ingest, kinematics, mining, perception, reasoning, reporting, saliency, severity
+from assets import conflicts, ingest, kinematics, mining, perception, reasoning, reporting, saliency, severity
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.jobs import fleet_batch, process_video, reparse, supplement
 from autorisk_dagster.paths import CONFIGS, data_folder
@@ -25,7 +25,7 @@ def defs() -> dg.Definitions:
     data = data_folder()
     return dg.Definitions(
         assets=dg.load_assets_from_modules(
-            [ingest, perception, mining, kinematics, reasoning, saliency, severity, reporting]
+            [ingest, perception, mining, kinematics, conflicts, reasoning, saliency, severity, reporting]
         ),
         jobs=[process_video, fleet_batch, reparse, supplement],
         schedules=[nightly_fleet_batch],

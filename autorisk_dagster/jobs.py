@@ -10,6 +10,7 @@ PER_VIDEO = (
     "tracks",
     "mined_clips",
     "clip_ttc",
+    "conflict_measures",
     "near_miss_events",
     "reason_outputs",
     "saliency_maps",

@@ -52,6 +52,7 @@ def test_lineage_leads_from_the_severity_to_the_file() -> None:
         "tracks",
         "mined_clips",
         "clip_ttc",
+        "conflict_measures",
         "near_miss_events",
         "reason_outputs",
     }

@@ -3,8 +3,16 @@
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
-from autorisk_dagster import tables
+from assets.tabulate import (
+    OWNERS,
+    TABLE,
+    code_version,
+    failure,
+    markdown_table,
+    picture,
+    schema_check,
+    table_result,
+)
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
 from resources.profiles import Profiles
@@ -27,17 +35,23 @@ from resources.profiles import Profiles
         ),
     ],
 )
-def conflict_measures(source_video: pl.DataFrame, tracks: pl.DataFrame, profiles: Profiles) -> dg.MaterializeResult:
+def conflict_measures(
+    source_video: pl.DataFrame, tracks: pl.DataFrame, ego_motion: pl.DataFrame, profiles: Profiles
+) -> dg.MaterializeResult:
     """The own vehicle against every followed road user, sample by sample: whether it is in the own path or on a
     collision course (bearing, expansion, own turning taken out), and in metres its distance with 90 % interval, closing
     speed, time to contact in space and in the plane, headway, deceleration to avoid a crash, post-encroachment time."""
+    from autorisk_dagster.kinematics.camera import calibrate
     from autorisk_dagster.kinematics.conflict_measures import conflict_measures as measure
     from autorisk_dagster.kinematics.own_path import MIN_SAMPLES
+    from autorisk_dagster.reporting.conflict_plots import conflict_png, nearest_approaches
 
     facts = source_video.row(0, named=True)
     try:
         settings = profiles.get(facts["profile"]).camera
-        table = measure(tracks, tables.empty(tables.EGO_MOTION), (facts["width_px"], facts["height_px"]), settings)
+        frame_size = (facts["width_px"], facts["height_px"])
+        camera = calibrate(tracks, frame_size, settings)
+        table = measure(tracks, ego_motion, frame_size, settings)
     except AutoRiskError as error:
         raise failure(error) from error
     followed = tracks.filter(pl.col("track_id").is_not_null() & ~pl.col("still"))
@@ -49,6 +63,17 @@ def conflict_measures(source_video: pl.DataFrame, tracks: pl.DataFrame, profiles
             "road_users": table["track_id"].n_unique(),
             "in_own_path": table.filter("in_own_path")["track_id"].n_unique(),
             "on_collision_course": table.filter("on_collision_course")["track_id"].n_unique(),
+            "camera": {
+                "focal_px": round(camera.focal_px, 1),
+                "focal_spread": round(camera.focal_spread, 3),
+                "horizon_px": round(camera.horizon_px, 1),
+                "horizon_spread_px": round(camera.horizon_spread_px, 1),
+                "height_m": round(camera.height_m, 2),
+                "height_spread": round(camera.height_spread, 3),
+                "from_road_users": camera.road_users,
+            },
+            "nearest_approaches": dg.MetadataValue.md(markdown_table(nearest_approaches(table))),
+            "ttc_and_drac": picture("TTC and DRAC", conflict_png(table)),
             "settings_hash": settings.digest(),
         },
         [

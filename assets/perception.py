@@ -1,4 +1,4 @@
-"""Perception: signals and tracks, both from one decode of the video."""
+"""Perception: signals, tracks and own motion, all from one decode of the video."""
 
 import time
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
+from assets.tabulate import OWNERS, TABLE, code_version, failure, picture, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
 from resources.detectors import Detectors
@@ -14,7 +14,7 @@ from resources.media_store import MediaStore
 from resources.profiles import Profiles
 from resources.progress import Progress
 
-_VERSION = code_version(1, "perception", "detector")
+_VERSION = code_version(2, "perception", "detector", "camera")
 
 
 @dg.multi_asset(
@@ -37,10 +37,19 @@ _VERSION = code_version(1, "perception", "detector")
             owners=OWNERS,
             code_version=_VERSION,
         ),
+        "ego_motion": dg.AssetOut(
+            dagster_type=TABLE,
+            description="How the own vehicle turns, nods, rolls and drives, pair by pair of frames, from the flow of "
+            "the background; null where the picture does not tell.",
+            kinds={"opencv", "polars"},
+            owners=OWNERS,
+            code_version=_VERSION,
+        ),
     },
     check_specs=[
         schema_check("frame_signals"),
         schema_check("tracks"),
+        schema_check("ego_motion"),
         dg.AssetCheckSpec(
             "all_frames_decoded",
             asset="frame_signals",
@@ -61,6 +70,7 @@ def perception(
 ) -> Iterator[dg.MaterializeResult]:
     """One pass over the file: sound, optical flow, detections, tracks and scene cuts."""
     from autorisk_dagster.mining.one_pass import perceive
+    from autorisk_dagster.reporting.conflict_plots import own_motion_png
 
     facts = source_video.row(0, named=True)
     started = time.monotonic()
@@ -69,7 +79,7 @@ def perception(
         detector = detectors.get(profile)
         path = media.source(context.partition_key)
         with progress.over(context.log, "perception", facts["duration_sec"]) as report:
-            found = perceive(path, facts["duration_sec"], detector, profile.perception, report)
+            found = perceive(path, facts["duration_sec"], detector, profile.perception, report, profile.camera)
     except AutoRiskError as error:
         raise failure(error) from error
     seconds = time.monotonic() - started
@@ -119,4 +129,16 @@ def perception(
             )
         ],
         preview=["timestamp_sec", "track_id", "label", "confidence", "still"],
+    )
+    pairs = max(found.ego_motion.height, 1)
+    yield table_result(
+        "ego_motion",
+        found.ego_motion,
+        {
+            **common,
+            "pairs": found.ego_motion.height,
+            "turning_told_share": found.ego_motion["pan_px_per_sec"].count() / pairs,
+            "speed_told_share": found.ego_motion["road_flow_per_px_sec"].count() / pairs,
+            "own_motion": picture("own motion", own_motion_png(found.ego_motion)),
+        },
     )

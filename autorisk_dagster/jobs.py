@@ -8,6 +8,7 @@ PER_VIDEO = (
     "source_video",
     "frame_signals",
     "tracks",
+    "ego_motion",
     "mined_clips",
     "clip_ttc",
     "conflict_measures",

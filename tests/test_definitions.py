@@ -50,6 +50,7 @@ def test_lineage_leads_from_the_severity_to_the_file() -> None:
         "source_video",
         "frame_signals",
         "tracks",
+        "ego_motion",
         "mined_clips",
         "clip_ttc",
         "conflict_measures",

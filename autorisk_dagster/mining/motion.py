@@ -10,7 +10,7 @@ recording looks two and a half times as fast as a 10 fps one.
 
 Unit: px of a frame whose short edge is 240 px, per 0.1 s.
 A pair across a scene cut, or more than half a second apart, shows no motion and is left out.
-Not covered: the car's own motion is part of the flow; it is not estimated and taken out.
+Not covered: the car's own motion is part of the flow (`mining.own_motion` tells it); it is not taken out.
 """
 
 from __future__ import annotations

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from autorisk_dagster import tables
 from autorisk_dagster.mining.audio import AudioSignals
 from autorisk_dagster.mining.motion import MotionSignals
+from autorisk_dagster.mining.own_motion import OwnMotion
 from autorisk_dagster.mining.proximity import proximity_windows
 from autorisk_dagster.mining.windows import FrameCounts, assemble
 from autorisk_dagster.perception.detections import Detections, Detector, is_own_vehicle
 from autorisk_dagster.perception.still_boxes import frames_moving, mark_still
 from autorisk_dagster.perception.tracker import RoadUserTracker, settle_labels
-from autorisk_dagster.profile import PerceptionSettings
+from autorisk_dagster.profile import CameraSettings, PerceptionSettings
 from autorisk_dagster.video.reader import AudioBlock, VideoFrame, VideoReader
 from autorisk_dagster.video.scenes import SceneCutDetector
 
@@ -41,6 +42,7 @@ class Perception:
     Attributes:
         signals: `tables.FRAME_SIGNALS`
         tracks: `tables.TRACKS`
+        ego_motion: `tables.EGO_MOTION`
         frames_decoded: frames the decoder gave
         corrupt_frames: packets it could not decode
         frames_processed: frames the detector looked at
@@ -49,6 +51,7 @@ class Perception:
 
     signals: pl.DataFrame
     tracks: pl.DataFrame
+    ego_motion: pl.DataFrame
     frames_decoded: int
     corrupt_frames: int
     frames_processed: int
@@ -126,8 +129,9 @@ def perceive(
     detector: Detector,
     settings: PerceptionSettings,
     progress: Callable[[float], None] | None = None,
+    camera: CameraSettings | None = None,
 ) -> Perception:
-    """Read `path` once and measure sound, motion, proximity, scene cuts and tracks.
+    """Read `path` once and measure sound, motion, own motion, proximity, scene cuts and tracks.
 
     Args:
         path: the video; sound comes from it or from its sidecar
@@ -135,6 +139,7 @@ def perceive(
         detector: the injected back end
         settings: rates, window and thresholds
         progress: called with the seconds of video that are done
+        camera: what is known of it; None: nothing
 
     Raises:
         VideoError: the file cannot be decoded to a correct result.
@@ -142,6 +147,7 @@ def perceive(
     counts = FrameCounts(settings.window_sec)
     audio = AudioSignals(settings.window_sec)
     motion = MotionSignals(settings.window_sec)
+    own_motion = OwnMotion(camera or CameraSettings())
     cuts = SceneCutDetector(settings.scene_cut_threshold)
     follower = _Follower(detector, settings.detection_rate_hz)
     flow_clock, detection_clock = SampleClock(settings.flow_rate_hz), SampleClock(settings.detection_rate_hz)
@@ -156,7 +162,9 @@ def perceive(
             if flow_clock.due(time_sec):
                 gray = item.gray(settings.flow_height_px)
                 is_cut = cuts.is_cut(gray)
-                motion.add(time_sec, gray, is_cut)
+                field = motion.add(time_sec, gray, is_cut)
+                if field is not None:
+                    own_motion.add(time_sec, field, (item.width_px, item.height_px))
                 scene_index += is_cut
             if detection_clock.due(time_sec):
                 follower.add(item, scene_index)
@@ -187,4 +195,4 @@ def perceive(
         motion=flow,
         proximity=proximity_windows(tracks.filter(~pl.col("still")), follower.frame_size, windows, settings.window_sec),
     )
-    return Perception(signals, tracks, decoded, corrupt, len(timestamps_sec), float(moving.mean()))
+    return Perception(signals, tracks, own_motion.finish(), decoded, corrupt, len(timestamps_sec), float(moving.mean()))

@@ -82,7 +82,9 @@ def reason_outputs(
     and settings is not judged again; one that failed is tried again.
     """
     given = dict(
-        zip(INPUTS, (source_video, frame_signals, tracks, mined_clips, conflict_measures, near_miss_events), strict=True)
+        zip(
+            INPUTS, (source_video, frame_signals, tracks, mined_clips, conflict_measures, near_miss_events), strict=True
+        )
     )
 
     def of_one_video(key: str, found: Mapping[str, pl.DataFrame]) -> dg.MaterializeResult:

@@ -90,8 +90,8 @@ def test_a_lost_clip_is_cut_again(project: Project, video: Path) -> None:
     (clip,) = project.data.glob("media/drive-1-*/clips/*.mp4")
     clip.unlink()
     again = project.autorisk("run", video)
-    # mined_clips, clip_ttc, reason_outputs, corrected_severities, severity_ranking, safety_report
-    assert f"6 assets to make, {ALL - 6} kept" in again.stderr
+    # mined_clips, clip_ttc, reason_outputs, saliency_maps, corrected_severities, severity_ranking, safety_report
+    assert f"7 assets to make, {ALL - 7} kept" in again.stderr
     assert clip.exists()
 
 

@@ -1,7 +1,9 @@
 """Time to contact from boxes: constant-speed approaches, invariances, what cannot be said, and KITTI."""
 
+import functools
 import math
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 
 from autorisk_dagster.errors import InputError
 from autorisk_dagster.kinematics.ttc import estimate_ttc
+from tests.benchmarks import kitti, kitti_ttc
 
-KITTI = Path(__file__).parents[2].parent / "shared" / "data" / "kitti_tracking"
-KITTI_SIZE = (1242, 375)
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+FRAME = (1280.0, 720.0)
 
 
 def boxes(height_px, *, aspect=1.4, center=(600.0, 300.0)):
@@ -35,11 +38,10 @@ def assert_same(one, two):
 @pytest.mark.parametrize("rate_hz", [4, 10, 15, 30])
 @pytest.mark.parametrize(("ttc_sec", "tolerance"), [(2.0, 0.07), (3.0, 0.05), (5.0, 0.03), (8.0, 0.02)])
 def test_a_constant_speed_approach_is_read_closely(rate_hz, ttc_sec, tolerance):
-    # POWER 2/3 answers for a sixth of the window ago: (1 - 2/3) / 2 of 0.5 s (0.08 s), of 1.0 s at 4 Hz (0.17 s),
-    # which is 4 % (8 %) of 2 s; 4 Hz gets twice the tolerance
+    # a flat target has no depth: the 0.1 s for half the way to the middle are too much, 5 % of 2 s
     times = np.arange(0, 4, 1 / rate_hz)
     found = estimate_ttc(times, approach(times, ttc_sec)[0])
-    assert found.ttc_sec[-1] == pytest.approx(ttc_sec, rel=tolerance * (2 if rate_hz == 4 else 1))
+    assert found.ttc_sec[-1] == pytest.approx(ttc_sec, rel=tolerance)
     assert found.low_sec[-1] < ttc_sec < found.high_sec[-1]
 
 
@@ -146,9 +148,10 @@ def test_a_single_wild_box_is_no_approach_and_spoils_none():
     assert not (estimate_ttc(times, parked).high_sec < 10).any()
 
     nearing = approach(times, 4.0)[0] + noise
+    without = estimate_ttc(times, nearing).ttc_sec[-1]
     nearing[-6] += np.array([-7, -5, 7, 5])  # one box some 12 % too large
     found = estimate_ttc(times, nearing)
-    assert found.ttc_sec[-1] == pytest.approx(4.0, rel=0.08)
+    assert found.ttc_sec[-1] == pytest.approx(without, rel=0.02)
     assert found.low_sec[-1] < 4.0 < found.high_sec[-1] < 6
 
 
@@ -219,66 +222,163 @@ def test_bad_input_is_named(times, shape, message):
         estimate_ttc(times, np.ones(shape))
 
 
-def kitti_tracks():
-    """(times, boxes, true TTC, may be scored) of every vehicle: middle's depth over its speed, -z / (dz/dt)."""
-    for path in sorted(KITTI.glob("*.txt")):
-        rows = {}
-        for line in path.read_text(encoding="utf-8").splitlines():
-            part = line.split()
-            if part[2] in ("Car", "Van", "Truck"):
-                # frame, truncation, left, top, right, bottom, z
-                values = [float(part[i]) for i in (0, 3, 6, 7, 8, 9, 15)]
-                rows.setdefault(part[1], []).append(values)
-        for track in rows.values():
-            frame, truncated, *edges, depth = np.array(sorted(track)).T
-            times, seen = frame / 10, np.stack(edges, axis=1)
-            truth = np.full(len(times), np.nan)
-            for i, now in enumerate(times):
-                near = np.abs(times - now) < 0.401
-                if near.sum() >= 5:
-                    speed, now_m = np.polyfit(times[near] - now, depth[near], 1)
-                    truth[i] = -now_m / speed if speed < 0 else np.inf
-            whole = (seen[:, 0] > 3) & (seen[:, 1] > 3) & (seen[:, 2] < 1238) & (seen[:, 3] < 371)
-            scored = whole & (truncated == 0) & (seen[:, 3] - seen[:, 1] >= 25)
-            yield times, seen, truth, scored
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rate_hz=st.floats(4, 30),
+    ttc_sec=st.floats(0.8, 8),
+    shift=st.tuples(st.floats(-150, 150), st.floats(-80, 80)),
+)
+def test_scale_place_and_clock(seed, rate_hz, ttc_sec, shift):
+    rng = np.random.default_rng(seed)
+    times = np.cumsum(rng.uniform(0.7, 1.3, 40)) / rate_hz
+    height = approach(times, ttc_sec, 250.0)[0][:, 3] * 2 - 600  # of boxes centred at y = 300
+    seen = boxes(height, center=(640.0, 360.0)) + rng.normal(0, 0.015, (40, 4)) * height[:, None]
+    found = estimate_ttc(times, seen, FRAME)
+
+    moved = estimate_ttc(times, seen + np.array([*shift, *shift]), FRAME)
+    assert_same(moved, found)
+
+    # what is in pixels is only a floor of the noise and of jumps
+    doubled = estimate_ttc(times, 2 * seen, (2560.0, 1440.0))
+    both = np.isfinite(found.ttc_sec) & np.isfinite(doubled.ttc_sec)
+    assert np.median(np.abs(doubled.ttc_sec / found.ttc_sec - 1)[both]) < 0.01
+    assert (found.low_sec <= doubled.ttc_sec)[both].all() and (doubled.ttc_sec <= found.high_sec)[both].all()
 
 
-def plain_log_height_fit(times, seen):
-    """The anchor: least squares of log height over 0.8 s, four samples or more; 1 / slope."""
-    height, result = np.log(seen[:, 3] - seen[:, 1]), np.full(len(times), np.nan)
-    for i, now in enumerate(times):
-        past = (times <= now) & (times > now - 0.801)
-        if past.sum() >= 4:
-            slope = np.polyfit(times[past], height[past], 1)[0]
-            result[i] = 1 / slope if slope > 0 else np.inf
-    return result
+def test_a_slower_clock_means_more_time():
+    # twice the time between the samples, the same boxes; windows and the 0.1 s of depth are in seconds and stay
+    times = np.arange(0, 3, 0.05)
+    for ttc_sec in (1.5, 3.0, 6.0):
+        seen, _ = approach(times, ttc_sec)
+        one, two = (estimate_ttc(times * factor, seen).ttc_sec[-1] for factor in (1, 2))
+        assert two == pytest.approx(2 * one, rel=0.05)
 
 
-@pytest.mark.skipif(not KITTI.is_dir(), reason="KITTI tracking labels are not at ../shared/data")
-@pytest.mark.parametrize("noise_px", [0, 1, 2])
-def test_kitti(noise_px):
-    rng = np.random.default_rng(0)
-    columns = []
-    for times, seen, truth, scored in kitti_tracks():
-        noisy = seen + rng.normal(0, noise_px, seen.shape) if noise_px else seen
-        noisy = np.hstack([noisy[:, :2], np.maximum(noisy[:, 2:], noisy[:, :2] + 1)])
-        ours, plain = estimate_ttc(times, noisy, KITTI_SIZE), plain_log_height_fit(times, noisy)
-        keep = scored & ~np.isnan(truth) & ~np.isnan(plain)
-        columns.append(np.stack([truth, plain, ours.ttc_sec, ours.low_sec, ours.high_sec])[:, keep])
-    truth, plain, ttc, low, high = np.hstack(columns)
-    closing, answered = (truth > 1) & (truth < 5), ~np.isnan(ttc)
-    both = closing & answered
-    assert both.sum() > 3000
-    assert both.sum() / closing.sum() >= 0.9
+def test_the_nearer_the_contact_the_lower_the_reading():
+    times = np.arange(0, 3, 0.1)
+    last = [estimate_ttc(times, approach(times, ttc_sec)[0]).ttc_sec[-1] for ttc_sec in (0.7, 1, 1.5, 2, 3, 5, 8, 13)]
+    assert last == sorted(last)
 
-    def error(values):
-        return np.median(np.abs(values[both] - truth[both]) / truth[both])
 
-    assert error(ttc) <= 0.95 * error(plain)
-    assert 0.85 <= np.mean((low <= truth)[both] & (truth <= high)[both]) <= 0.95
+@pytest.mark.parametrize(
+    ("edge", "other"),
+    [((0, 0.0), (2, 400.0)), ((2, 1280.0), (0, 900.0)), ((1, 0.0), (3, 300.0)), ((3, 720.0), (1, 400.0))],
+    ids=["left", "right", "top", "bottom"],
+)
+def test_a_box_at_each_border_is_not_read_by_what_is_cut(edge, other):
+    # the dimension that the border cuts seems to halve its time; the other one stands still
+    times = np.arange(0, 3, 0.1)
+    seen = np.tile(np.array([500.0, 250.0, 700.0, 450.0]), (30, 1))
+    growing, _ = approach(times, 2.0, 200.0)
+    size = growing[:, 3] - growing[:, 1]
+    seen[:, edge[0]], seen[:, other[0]] = edge[1], edge[1] + np.sign(other[1] - edge[1]) * size
+    assert np.isinf(estimate_ttc(times, seen, FRAME).ttc_sec[4:]).all()
+    assert np.isfinite(estimate_ttc(times, seen).ttc_sec[-1])  # without the frame it cannot be told
 
-    # critical: under 3 s; clearly so and clearly not, by a factor of 1.5 that leaves out the borderline
-    clearly_not = answered & ~(truth < 4.5)
-    clearly = answered & (truth < 2)
-    assert np.mean((high < 3)[clearly_not]) <= np.mean((plain < 3)[clearly_not])
-    assert np.mean(~(ttc < 3)[clearly]) <= 0.02
+    corner = seen.copy()
+    cut = {0: 0.0, 2: 1280.0} if edge[0] in (1, 3) else {1: 0.0, 3: 720.0}
+    for index, value in list(cut.items())[:1]:
+        corner[:, index] = value
+    assert np.isnan(estimate_ttc(times, corner, FRAME).ttc_sec).all()
+
+
+@pytest.mark.parametrize("rate_hz", [4, 10, 30])
+def test_parked_boxes_with_a_detector_s_noise_are_never_critical(rate_hz):
+    # errors of 0.5 px + 1.5 % of the size, correlated over 0.1 s; the last in steps of a pixel
+    times = np.arange(0, 60, 1 / rate_hz)
+    rng = np.random.default_rng(rate_hz)
+    kept = np.exp(-1 / rate_hz / 0.1)
+    for height in (40.0, 80.0, 200.0):
+        errors = rng.normal(size=(len(times), 4))
+        for i in range(1, len(times)):
+            errors[i] = kept * errors[i - 1] + np.sqrt(1 - kept**2) * errors[i]
+        seen = np.round(boxes(np.full(len(times), height)) + errors * (0.5 + 0.015 * height))
+        found = estimate_ttc(times, seen)
+        assert not (found.high_sec < 3).any()
+        assert np.nanmean(found.high_sec < 10) < 0.03
+        assert np.isnan(found.ttc_sec).mean() < 0.05
+
+
+def test_a_turn_of_the_own_car_is_no_switch_of_identity():
+    # 40 degrees a second move a box of 60 px by 60 px a frame: more than its size, but steadily
+    times = np.arange(0, 3, 0.1)
+    seen, _ = approach(times, 3.0, 60.0)
+    turning = seen + np.array([1, 0, 1, 0]) * 600 * (times[:, None] - 1.5)
+    found, straight = estimate_ttc(times, turning).ttc_sec, estimate_ttc(times, seen).ttc_sec
+    np.testing.assert_allclose(found[14:], straight[14:])  # only the first move comes as a surprise
+
+
+def test_a_long_track_is_read_like_its_pieces():
+    # more samples than are fitted at once
+    times = np.arange(0, 120, 0.1)
+    seen = boxes(100 + 20 * np.sin(times / 3)) + np.random.default_rng(1).normal(0, 1, (1200, 4))
+    whole = estimate_ttc(times, seen)
+    piece = estimate_ttc(times[500:540], seen[500:540])
+    np.testing.assert_allclose(whole.ttc_sec[520:540], piece.ttc_sec[20:], rtol=1e-9)
+
+
+# --------------------------------------------------------------------------------------------------------- real boxes
+
+kitti_only = pytest.mark.skipif(not kitti.FOLDER.is_dir(), reason="KITTI tracking labels are not at ../shared/data")
+
+
+@functools.cache
+def cars():
+    return [track for track in kitti.read_tracks() if track.kind == "cars"]
+
+
+@functools.cache
+def readings(noise):
+    return kitti_ttc.read(cars(), kitti_ttc.NOISES[noise])
+
+
+@kitti_only
+@pytest.mark.parametrize("truth", ["middle", "near"])
+@pytest.mark.parametrize("noise", list(kitti_ttc.NOISES))
+def test_kitti_cars(noise, truth):
+    found = kitti_ttc.figures(readings(noise), truth)
+    assert found["samples"] > 3000
+    assert found["answered"] >= 0.9
+    assert found["ours error"] <= 0.95 * found["plain error"]
+    # to the near face it is too high at heart; slowly wandering boxes are more than the noise model allows for
+    assert (0.80 if (noise, truth) == ("slow detector", "near") else 0.85) <= found["covered"] <= 0.96
+    for limit in kitti_ttc.CRITICAL_SEC:
+        assert found[f"ours false {limit}"] <= found[f"plain false {limit}"] + 0.0005  # one or two of 3000
+        assert found[f"sure strictly false {limit}"] <= found[f"plain strictly false {limit}"]
+        assert found[f"ours missed {limit}"] <= 0.02
+
+
+@kitti_only
+@pytest.mark.parametrize("rate_hz", [4.0, 5.0, 30.0])
+def test_kitti_cars_at_other_rates(rate_hz):
+    some = [track for track in cars() if track.sequence in ("0000", "0009")]
+    found = kitti_ttc.figures(kitti_ttc.read(some, kitti_ttc.NOISES["1 px"], rate_hz=rate_hz))
+    assert found["answered"] >= 0.9
+    assert found["ours error"] <= 0.95 * found["plain error"]
+    assert 0.85 <= found["covered"] <= 0.98  # five samples, two unknowns: at 4 Hz the interval is wide
+    assert found["ours missed 3.0"] <= 0.02
+
+
+JAAD = SHARED / "jaad"
+
+
+@pytest.mark.skipif(not JAAD.is_dir(), reason="JAAD annotations are not at ../shared/data")
+@pytest.mark.parametrize("step", [1, 3], ids=["30 Hz", "10 Hz"])
+def test_nobody_comes_nearer_to_a_car_that_stands(step):
+    counts = {"standing": 0, "approached": 0}
+    for path in sorted(JAAD.glob("video_????.xml")):
+        vehicle = ElementTree.parse(path.with_name(f"{path.stem}_vehicle.xml")).getroot()
+        action = {int(frame.get("id", -1)): frame.get("action") for frame in vehicle.iter("frame")}
+        for track in ElementTree.parse(path).getroot().iter("track"):
+            shown = [box for box in track.iter("box") if box.get("outside") == "0"][::step]
+            if track.get("label") == "people" or len(shown) < 10:
+                continue
+            frames = np.array([int(box.get("frame", -1)) for box in shown])
+            seen = [[float(box.get(name, "nan")) for name in ("xtl", "ytl", "xbr", "ybr")] for box in shown]
+            high_sec = estimate_ttc(frames / 30, seen, (1920, 1080)).high_sec
+            standing = np.array([action.get(frame) == "stopped" for frame in frames.tolist()])
+            counts["standing"] += int(standing.sum())
+            counts["approached"] += int((high_sec[standing] < 3).sum())
+    assert counts["standing"] > 200
+    assert counts["approached"] == 0

@@ -210,13 +210,19 @@ def _each(clips: list[Row], judge: Callable[[Row], Row], workers: int, report: C
         except AutoRiskError as error:
             return error
 
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        for clip, outcome in zip(clips, pool.map(attempt, clips), strict=True):
+    def take(outcomes: Iterator[Row | AutoRiskError]) -> None:
+        for clip, outcome in zip(clips, outcomes, strict=True):
             if isinstance(outcome, AutoRiskError):
                 failed.append((clip["clip_id"], outcome))
             else:
                 rows.append(outcome)
             report(float(len(rows) + len(failed)))
+
+    if workers == 1:  # in this thread: a model's number of threads is set for the one that loaded it
+        take(map(attempt, clips))
+    else:
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            take(pool.map(attempt, clips))
     if failed:
         clip_id, first = failed[0]
         if len(failed) == 1:

@@ -28,6 +28,8 @@ from resources.profiles import Profiles
 from resources.progress import Progress
 from resources.reasoners import Reasoners
 from tests import tiny_cosmos
+from tests.reasoning.endpoint import Script, serving
+from tests.reasoning.model_endpoint import answering
 from tests.reporting.example import clip_row, video_row
 from tests.video_factory import steady, write_video
 
@@ -233,6 +235,41 @@ def test_a_second_pass_asks_only_where_something_is_missing(batch: Batch, work: 
     assert batch.run(KEYS[0], KEYS[0], "supplement").success
     assert work["answers"] == asked + wanted
     assert batch.table(KEYS[0])["supplement_text"].is_not_null().sum() == wanted
+
+
+def test_a_served_model_gives_the_same_table(
+    batch: Batch, work: dict[str, int], weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openai", reason="the served back end needs the extra `models`")
+    settings = local_vlm.LocalModelSettings(
+        str(weights), dtype="float32", device_map="cpu", max_pixels=65_536, max_think_tokens=4, max_text_chars=8
+    )
+    model = local_vlm.LocalModel(settings)
+    work["loads"] = 0
+    name = "tiny-random-weights"
+    served = {"backend": "openai", "model": name, "max_pixels": 65_536, "min_letter_mass": 0.0}
+    (batch.folder / "configs" / "served.yaml").write_text(yaml.safe_dump({"extends": "default", "reasoner": served}))
+    facts = tables.frame([video_row(video_id=KEYS[0], profile="served")], tables.SOURCE_VIDEO)
+    batch.store("source_video", KEYS[0], facts)
+
+    monkeypatch.delenv("COSMOS_NIM_URL", raising=False)
+    result = batch.run(KEYS[0], KEYS[0])
+    assert "COSMOS_NIM_URL is not set" in failure_of(result)  # and nothing else is asked in its place
+
+    with serving(Script([answering(model)])) as url:
+        monkeypatch.setenv("COSMOS_NIM_URL", url)
+        assert batch.run(KEYS[0], KEYS[0]).success
+    assert work["loads"] == 0
+    table = batch.table(KEYS[0])
+    tables.check(table, tables.REASON_OUTPUTS)
+    assert table["outcome"].to_list() == ["severity", "severity"]
+    assert table["model_id"].unique().to_list() == [name]
+    assert table["reasoner"].unique().to_list() == ["openai"]
+    assert table["confidence"].is_between(0, 1).all() and table["letter_mass"].is_not_null().all()
+    assert table["raw_text"].str.starts_with("<think>").all()
+
+    batch.run(KEYS[1], KEYS[1])
+    assert batch.table(KEYS[1]).schema == table.schema  # the local model's
 
 
 def test_one_model_at_a_time(work: dict[str, int]) -> None:

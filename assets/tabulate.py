@@ -14,7 +14,7 @@ import polars as pl
 import yaml
 
 from autorisk_dagster import tables
-from autorisk_dagster.errors import AutoRiskError, InputError
+from autorisk_dagster.errors import AutoRiskError, EndpointError, InputError
 from autorisk_dagster.paths import CONFIGS
 
 OWNERS = ["team:fleet-safety"]
@@ -110,5 +110,5 @@ def _sections(path: Path, sections: tuple[str, ...]) -> object:
 
 
 def failure(error: AutoRiskError) -> dg.Failure:
-    """A failed partition that says file, cause and fix; a rerun without a change cannot help wrong input."""
-    return dg.Failure(description=str(error), allow_retries=not isinstance(error, InputError))
+    """A failed partition that says file, cause and fix; tried again by itself only where a service was away."""
+    return dg.Failure(description=str(error), allow_retries=isinstance(error, EndpointError))

@@ -42,6 +42,10 @@ class BackendError(AutoRiskError):
     """A detector, reasoner or world model that cannot be built or does not answer."""
 
 
+class EndpointError(BackendError):
+    """A service did not answer, or said that it cannot now: the same request may succeed later."""
+
+
 class StorageError(AutoRiskError):
     """The disk is full: nothing half-written was left, and the same run goes on once there is room."""
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import cv2
 import openai
 
-from autorisk_dagster.errors import BackendError
+from autorisk_dagster.errors import BackendError, EndpointError
 from autorisk_dagster.reasoning.clip_frames import ClipFrames, sample_frames
 from autorisk_dagster.reasoning.prompts import LETTERS, Prompt
 from autorisk_dagster.reasoning.schema import ASKED, response_format
@@ -156,7 +156,7 @@ class ServedModel:
         except (openai.NotFoundError, openai.InternalServerError):
             return None  # not every server lists its models; what matters is whether it answers
         except openai.OpenAIError as error:
-            raise BackendError(self._why(error)) from error
+            raise self._failure(error) from error
         if not models:
             return None
         for model in models:
@@ -169,21 +169,24 @@ class ServedModel:
         try:
             return self._client.chat.completions.create(model=self.settings.model, **request)
         except openai.OpenAIError as error:
-            raise BackendError(self._why(error)) from error
+            raise self._failure(error) from error
         except ValueError as error:  # a body that is not JSON
-            raise BackendError(f"{self.settings.url} answered something that is not JSON: {error}") from error
+            raise EndpointError(f"{self.settings.url} answered something that is not JSON: {error}") from error
 
-    def _why(self, error: openai.OpenAIError) -> str:
+    def _failure(self, error: openai.OpenAIError) -> BackendError:
         url, tries = self.settings.url, self.settings.retries + 1
         if isinstance(error, openai.APITimeoutError):
-            return f"{url} did not answer within {self.settings.timeout_sec:g} s, {tries} times"
+            return EndpointError(f"{url} did not answer within {self.settings.timeout_sec:g} s, {tries} times")
         if isinstance(error, openai.APIConnectionError):
-            return f"{url} cannot be reached ({error.__cause__ or error}), {tries} tries; is the endpoint up?"
+            cause = error.__cause__ or error
+            return EndpointError(f"{url} cannot be reached ({cause}), {tries} tries; is the endpoint up?")
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-            return f"{url} refused the key (HTTP {error.status_code}); set {KEY_VARIABLE}"
+            return BackendError(f"{url} refused the key (HTTP {error.status_code}); set {KEY_VARIABLE}")
         if isinstance(error, openai.APIStatusError):
-            return f"{url} answered HTTP {error.status_code} after {tries} tries: {str(error.message)[:300]}"
-        return f"{url}: {type(error).__name__}: {str(error)[:300]}"
+            busy = error.status_code == 429 or error.status_code >= 500
+            kind = EndpointError if busy else BackendError
+            return kind(f"{url} answered HTTP {error.status_code} after {tries} tries: {str(error.message)[:300]}")
+        return BackendError(f"{url}: {type(error).__name__}: {str(error)[:300]}")
 
     def _extra(self, more: Mapping[str, Any]) -> dict[str, Any] | None:
         if self.settings.dialect == "openai":

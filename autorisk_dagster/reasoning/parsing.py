@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -39,7 +39,7 @@ from autorisk_dagster.reasoning.loose_json import (
     find_objects,
 )
 from autorisk_dagster.reasoning.markdown_fields import markdown_fields, severity_lines
-from autorisk_dagster.reasoning.schema import SUPPLEMENTED, Assessment, Hazard, Severity
+from autorisk_dagster.reasoning.schema import Assessment, Hazard, Severity
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("NONE", "LOW", "MEDIUM", "HIGH")
 
@@ -139,22 +139,6 @@ def parse_assessment(text: object) -> ParseResult:
     layer, answer = next((layer, answer) for layer in _LAYERS for answer in answers if layer(answer))
     assessment, dropped = _assessment(severity, answer.members)
     return ParseResult(assessment, layer.__name__, None, dropped, text)
-
-
-def parse_supplement(text: object, fields: Sequence[str] = SUPPLEMENTED) -> dict[str, str]:
-    """What a second pass says of `fields`: those that the first readable object with any of them has. Never raises."""
-    if not isinstance(text, str):
-        return {}
-    try:
-        for part, _ in _parts(_without_thinking(text)):
-            for found in find_objects(part):
-                said = dict(_fields(found.members))
-                texts = {name: said[name] for name in fields if _is_said(said.get(name))}
-                if texts:
-                    return cast("dict[str, str]", texts)
-    except (TooDeepError, _NoAnswerError):
-        pass
-    return {}
 
 
 _TAG = re.compile(r"<\s*(/?)\s*think(?:ing)?\s*>", re.IGNORECASE)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from autorisk_dagster.reasoning.parsing import LAYERS, SEVERITIES, parse_assessment, parse_supplement
+from autorisk_dagster.reasoning.parsing import LAYERS, SEVERITIES, parse_assessment
 from autorisk_dagster.reasoning.schema import Assessment, Hazard
 from tests.reasoning.answers import COMPACT, FULL, PRETTY, READ, REFUSED
 
@@ -232,12 +232,3 @@ def test_what_is_no_text_is_a_failure() -> None:
         result = parse_assessment(value)
         assert result.assessment is None
         assert "not text" in (result.error or "")
-
-
-def test_a_supplement_gives_what_was_asked_and_nothing_else() -> None:
-    text = '<think>{"recommended_action": "No."}</think>{"severity": "NONE", "recommended_action": "Brake.", "x": 1}'
-    assert parse_supplement(text) == {"recommended_action": "Brake."}
-    assert parse_supplement('{"short_term_prediction": "...", "recommended_action": "Bra') == {}
-    assert parse_supplement("Brake.") == {}
-    assert parse_supplement(None) == {}
-    assert parse_supplement('{"a":' * 1000) == {}

@@ -19,7 +19,7 @@ from autorisk_dagster.kinematics.clip_ttc import clip_ttc
 from autorisk_dagster.kinematics.events import find_near_misses
 from autorisk_dagster.profile import Profile
 from autorisk_dagster.reasoning import rules
-from autorisk_dagster.reasoning.evidence import clip_evidence
+from autorisk_dagster.reasoning.evidence import Actor, clip_evidence
 from tests.benchmarks.sumo_dashcam import Camera, Footage
 from tests.benchmarks.sumo_roads import STEP_SEC
 from tests.benchmarks.sumo_scoring import LEVELS, MERGE_SEC, Alarm
@@ -32,9 +32,10 @@ NOTICED_AREA_SHARE: Final = 0.005
 
 @dataclass(frozen=True)
 class Report:
-    """An alarm in the product's terms: track numbers, time in the video, risk and level."""
+    """An alarm in the product's terms: track numbers, times in the video as in `Alarm`, risk and level."""
 
     track_ids: tuple[int | None, int]
+    raised_sec: float
     time_sec: float
     score: float
     level: int
@@ -57,7 +58,8 @@ def _v1(footage: Footage, profile: Profile, *, filters: bool) -> Iterator[Report
     settings = profile.near_miss.model_copy(update={"filters_enabled": filters})
     for event in find_near_misses(footage.tracks, settings, RATE_HZ).events.iter_rows(named=True):
         ids = (event["object_id_1"], event["object_id_2"])
-        yield Report(ids, event["timestamp_sec"], event["risk_score"], LEVELS.index(event["risk_level"]))
+        at_sec = event["timestamp_sec"]
+        yield Report(ids, at_sec, at_sec, event["risk_score"], LEVELS.index(event["risk_level"]))
 
 
 def kinematic_severity(footage: Footage, camera: Camera, profile: Profile) -> Iterator[Report]:
@@ -71,11 +73,20 @@ def kinematic_severity(footage: Footage, camera: Camera, profile: Profile) -> It
         for finding in rules.findings(evidence):
             level = ("LOW", "MEDIUM", "HIGH").index(finding.severity)
             if finding.encounter is not None:
-                yield Report(finding.encounter.track_ids, finding.at_sec, float(level), level)
+                yield Report(finding.encounter.track_ids, finding.at_sec, finding.at_sec, float(level), level)
             elif finding.actor is not None and finding.sample is not None:
                 high_sec = finding.sample.high_sec
                 urgency = 1 / (1 + high_sec) if math.isfinite(high_sec) else 0.0
-                yield Report((OWN, finding.actor.track_id), finding.at_sec, level + urgency, level)
+                ids = (OWN, finding.actor.track_id)
+                yield Report(ids, _raised_sec(finding.actor, finding.rule), finding.at_sec, level + urgency, level)
+
+
+def _raised_sec(actor: Actor, name: str) -> float:
+    """When the rule had held long enough, or its worst moment where that comes first."""
+    (rule,) = (rule for rule in rules.RULES if rule.name == name)
+    held = rules.longest_hold(actor, rule)
+    worst = min(held, key=lambda sample: sample.high_sec if name.startswith("approach-") else sample.gap_m)
+    return min(held[rules.HOLD_SAMPLES - 1].timestamp_sec, worst.timestamp_sec)
 
 
 def nearest_box(footage: Footage, camera: Camera, _: Profile) -> Iterator[Report]:
@@ -89,7 +100,8 @@ def nearest_box(footage: Footage, camera: Camera, _: Profile) -> Iterator[Report
         .unique("part", keep="first", maintain_order=True)
     )
     for row in largest.iter_rows(named=True):
-        yield Report((OWN, row["track_id"]), row["timestamp_sec"], row["area"], LEVELS.index("Low"))
+        at_sec = row["timestamp_sec"]
+        yield Report((OWN, row["track_id"]), at_sec, at_sec, row["area"], LEVELS.index("Low"))
 
 
 METHODS: Final[dict[str, Method]] = {
@@ -137,5 +149,6 @@ def alarms(reports: Iterator[Report], actors: TrueActors, start_sec: float) -> l
     for report in reports:
         pair = actors.pair(report.track_ids, report.time_sec)
         # a pair of one road user with itself matches nothing: kept as a false alarm
-        found.append(Alarm(pair or (-1, -1), report.time_sec + start_sec, report.score, report.level))
+        raised_sec, time_sec = report.raised_sec + start_sec, report.time_sec + start_sec
+        found.append(Alarm(pair or (-1, -1), raised_sec, time_sec, report.score, report.level))
     return found

@@ -1,9 +1,10 @@
 """Scores alarms against true conflicts: average precision, precision and recall, lead time, false alarms an hour.
 
-An alarm finds a conflict when it names the same two road users and its time lies within MATCH_SEC of the conflict's
-interval. The best alarm of a conflict is a hit, further ones of the same conflict are neither hits nor false, all
-others are false. Alarms of one pair less than MERGE_SEC apart are one alarm. Every figure is per drive first, so that
-the bootstrap (Efron 1979) resamples whole drives: alarms within one are not independent.
+An alarm finds a conflict when it names the same two road users and, from when it is raised to the moment that it names,
+comes within MATCH_SEC of the conflict's interval. The best alarm of a conflict is a hit, further ones of the same
+conflict are neither hits nor false, all others are false. Alarms of one pair less than MERGE_SEC apart are one alarm.
+Every figure is per drive first, so that the bootstrap (Efron 1979) resamples whole drives: alarms within one are not
+independent.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Alarm:
     """What a method reports: two road users (positions in the world, smaller first), when, and how bad."""
 
     pair: Pair
-    time_sec: float
+    raised_sec: float  # when it could first be raised
+    time_sec: float  # of what it names as the moment; not before
     score: float
     level: int  # position in LEVELS
 
@@ -44,6 +46,14 @@ class Episode:
 
     pair: Pair
     alarms: tuple[Alarm, ...]  # by time
+
+    @property
+    def first_sec(self) -> float:
+        return min(alarm.raised_sec for alarm in self.alarms)
+
+    @property
+    def last_sec(self) -> float:
+        return max(alarm.time_sec for alarm in self.alarms)
 
     @property
     def score(self) -> float:
@@ -89,13 +99,13 @@ class Value:
 def episodes(alarms: Iterable[Alarm]) -> list[Episode]:
     """Alarms put together by pair and time."""
     of_pair: dict[Pair, list[Alarm]] = defaultdict(list)
-    for alarm in sorted(alarms, key=lambda one: (one.pair, one.time_sec)):
+    for alarm in sorted(alarms, key=lambda one: (one.pair, one.raised_sec)):
         of_pair[alarm.pair].append(alarm)
     found: list[Episode] = []
     for pair, ordered in of_pair.items():
         run = [ordered[0]]
         for alarm in ordered[1:]:
-            if alarm.time_sec - run[-1].time_sec < MERGE_SEC:
+            if alarm.raised_sec - max(one.time_sec for one in run) < MERGE_SEC:
                 run.append(alarm)
             else:
                 found.append(Episode(pair, tuple(run)))
@@ -113,7 +123,7 @@ def score_drive(alarms: Iterable[Alarm], conflicts: Sequence[Conflict], hours: f
     for episode in episodes(alarms):
         of = [n for n, one in enumerate(serious) if _near(episode, one)]
         if of:
-            middle = (episode.alarms[0].time_sec + episode.alarms[-1].time_sec) / 2
+            middle = (episode.first_sec + episode.last_sec) / 2
             hits[min(of, key=lambda n: abs(serious[n].peak_sec - middle))].append(episode)
         else:
             false.append((episode, any(_near(episode, one) for one in mild)))
@@ -127,15 +137,14 @@ def score_drive(alarms: Iterable[Alarm], conflicts: Sequence[Conflict], hours: f
         mild=np.array([near for _, _, near in counted], dtype=bool),
         conflicts=len(serious),
         found=tuple(
-            tuple((serious[n].peak_sec - alarm.time_sec, alarm.level) for one in found for alarm in one.alarms)
+            tuple((serious[n].peak_sec - alarm.raised_sec, alarm.level) for one in found for alarm in one.alarms)
             for n, found in hits.items()
         ),
     )
 
 
 def _near(episode: Episode, conflict: Conflict) -> bool:
-    first, last = episode.alarms[0].time_sec, episode.alarms[-1].time_sec
-    in_time = first <= conflict.end_sec + MATCH_SEC and last >= conflict.start_sec - MATCH_SEC
+    in_time = episode.first_sec <= conflict.end_sec + MATCH_SEC and episode.last_sec >= conflict.start_sec - MATCH_SEC
     return episode.pair == conflict.pair and in_time
 
 

@@ -149,6 +149,10 @@ def conflict(pair: tuple[int, int], start: float, peak: float, *, mild: bool = F
     return Conflict(pair, start, peak + 1.0, peak, 1.0, 5.0, math.nan, mild)
 
 
+def alarm(pair: tuple[int, int], at_sec: float, score: float, level: int) -> Alarm:
+    return Alarm(pair, at_sec, at_sec, score, level)
+
+
 class TestScores:
     """Half an hour with two conflicts, (0, 1) at 10 s and (0, 2) at 30 s, and a mild encounter (0, 3) at 50 s."""
 
@@ -160,10 +164,10 @@ class TestScores:
     def test_average_precision_by_hand(self) -> None:
         """Ranked: hit, false, hit, false. Recall rises by 1/2 at precision 1 and at 2/3: (1 + 2/3) / 2 = 5/6."""
         drives = self.scored(
-            Alarm((0, 1), 9.0, 0.9, 2),
-            Alarm((0, 4), 9.0, 0.8, 1),
-            Alarm((0, 2), 30.0, 0.7, 1),
-            Alarm((0, 3), 50.0, 0.1, 1),
+            alarm((0, 1), 9.0, 0.9, 2),
+            alarm((0, 4), 9.0, 0.8, 1),
+            alarm((0, 2), 30.0, 0.7, 1),
+            alarm((0, 3), 50.0, 0.1, 1),
         )
         assert curve(drives) == [(0.5, 1.0), (0.5, 0.5), (1.0, 2 / 3), (1.0, 0.5)]
         assert average_precision(drives) == pytest.approx(5 / 6)
@@ -176,35 +180,41 @@ class TestScores:
 
     def test_equal_scores_are_one_threshold(self) -> None:
         """Three alarms of one score, one of them a hit of two conflicts: one point, recall 1/2 at precision 1/3."""
-        drives = self.scored(*(Alarm((0, n), 9.0, 0.5, 0) for n in (1, 5, 6)))
+        drives = self.scored(*(alarm((0, n), 9.0, 0.5, 0) for n in (1, 5, 6)))
         assert curve(drives) == [(0.5, 1 / 3)]
         assert average_precision(drives) == pytest.approx(1 / 6)
 
     def test_a_second_alarm_of_one_conflict_is_neither_hit_nor_false(self) -> None:
-        drives = self.scored(Alarm((0, 1), 7.0, 0.4, 0), Alarm((0, 1), 11.0, 0.9, 1))
-        assert len(episodes([Alarm((0, 1), 7.0, 0.4, 0), Alarm((0, 1), 11.0, 0.9, 1)])) == 2
+        drives = self.scored(alarm((0, 1), 7.0, 0.4, 0), alarm((0, 1), 11.0, 0.9, 1))
+        assert len(episodes([alarm((0, 1), 7.0, 0.4, 0), alarm((0, 1), 11.0, 0.9, 1)])) == 2
         assert average_precision(drives) == 0.5
         assert false_alarms_per_hour(drives, level=0) == 0.0
         assert lead_sec(drives, level=0) == pytest.approx(3.0)  # from the first, although the second scores more
         assert lead_sec(drives, level=1) == pytest.approx(-1.0)
 
     def test_alarms_within_three_seconds_are_one(self) -> None:
-        found = episodes([Alarm((4, 5), 1.0, 0.2, 0), Alarm((4, 5), 3.5, 0.6, 1), Alarm((4, 5), 7.0, 0.3, 0)])
+        found = episodes([alarm((4, 5), 1.0, 0.2, 0), alarm((4, 5), 3.5, 0.6, 1), alarm((4, 5), 7.0, 0.3, 0)])
         assert [(one.score, one.level, len(one.alarms)) for one in found] == [(0.6, 1, 2), (0.3, 0, 1)]
 
     def test_the_right_time_with_the_wrong_road_user_is_false(self) -> None:
-        assert average_precision(self.scored(Alarm((1, 2), 9.0, 0.9, 2))) == 0.0
+        assert average_precision(self.scored(alarm((1, 2), 9.0, 0.9, 2))) == 0.0
 
     def test_the_right_road_user_two_seconds_early_is_false(self) -> None:
-        assert average_precision(self.scored(Alarm((0, 1), 6.9, 0.9, 2))) == 0.0
-        assert average_precision(self.scored(Alarm((0, 1), 7.0, 0.9, 2))) == 0.5
+        assert average_precision(self.scored(alarm((0, 1), 6.9, 0.9, 2))) == 0.0
+        assert average_precision(self.scored(alarm((0, 1), 7.0, 0.9, 2))) == 0.5
+
+    def test_an_alarm_lasts_from_when_it_is_raised_to_its_moment(self) -> None:
+        """Raised at 5 s about 7.5 s: it reaches into the interval, and leads by 5 s."""
+        drives = self.scored(Alarm((0, 1), 5.0, 7.5, 0.9, 2))
+        assert average_precision(drives) == 0.5
+        assert lead_sec(drives, level=2) == pytest.approx(5.0)
 
     def test_nothing_said_is_zero_and_nothing_to_find_is_nan(self) -> None:
         assert average_precision(self.scored()) == 0.0
-        assert math.isnan(average_precision([score_drive([Alarm((0, 1), 9.0, 0.9, 2)], (), 1.0)]))
+        assert math.isnan(average_precision([score_drive([alarm((0, 1), 9.0, 0.9, 2)], (), 1.0)]))
 
     def test_the_interval_of_equal_drives_is_a_point(self) -> None:
-        drives = self.scored(Alarm((0, 1), 9.0, 0.9, 2)) * 5
+        drives = self.scored(alarm((0, 1), 9.0, 0.9, 2)) * 5
         value = with_interval(drives, average_precision, 5)
         assert (value.low, value.value, value.high) == (0.5, 0.5, 0.5)
 

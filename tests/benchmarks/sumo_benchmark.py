@@ -56,6 +56,7 @@ class Benchmark:
     with_people: int = 0
     collisions: int = 0
     mild: int = 0
+    cut_ins: int = 0
     switches: Counter[str] = field(default_factory=Counter)  # tracks that stood for more than one road user, by noise
     tracks: Counter[str] = field(default_factory=Counter)
     moments: list[Moment] = field(default_factory=list)
@@ -85,16 +86,17 @@ def _score(result: Benchmark, road: str, seen: Drive, camera: Camera, profile: P
     result.drives[road] += 1
     result.hours[road] += hours
     for conflict in conflicts:
-        result.mild += conflict.mild
+        result.mild += conflict.grade == "mild"
+        result.cut_ins += conflict.grade == "cut-in"
         labels = {seen.world.road_users[number].label for number in conflict.pair}
-        result.with_people += not conflict.mild and "person" in labels
-        result.conflicts[road, _kind(conflict.pair, seen.ego)] += not conflict.mild
+        result.with_people += conflict.grade == "conflict" and "person" in labels
+        result.conflicts[road, _kind(conflict.pair, seen.ego)] += conflict.grade == "conflict"
     for noise in NOISE_LEVELS:
         with _timed(result, "camera"):
             footage = film(seen, camera, noise, seed)
         _count_switches(result, noise.name, footage)
         if noise is NORMAL:
-            result.moments += [Moment(seen, footage, one) for one in conflicts if not one.mild]
+            result.moments += [Moment(seen, footage, one) for one in conflicts if one.grade == "conflict"]
         actors = TrueActors(footage, seen.ego)
         for name, method in METHODS.items():
             with _timed(result, name):
@@ -111,12 +113,12 @@ def _score(result: Benchmark, road: str, seen: Drive, camera: Camera, profile: P
 
 def seen_conflicts(seen: Drive) -> list[Conflict]:
     """The world's conflicts, mild ones too, whose actors the camera sees for SEEN_STEPS between a second before the
-    encounter's begin and its worst moment (mild: its end)."""
+    encounter's begin and its worst moment (of a conflict) or its end."""
     views = {sight.step: set(sight.who.tolist()) | {seen.ego} for sight in seen.sights}
     found = []
     for conflict in seen.world.conflicts:
         first = round((conflict.start_sec - LEAD_IN_SEC) / STEP_SEC)
-        last = round((conflict.end_sec if conflict.mild else conflict.peak_sec) / STEP_SEC)
+        last = round((conflict.peak_sec if conflict.grade == "conflict" else conflict.end_sec) / STEP_SEC)
         steps = [step for step in range(first, last + 1) if step in views]
         if sum(views[step] >= set(conflict.pair) for step in steps) >= SEEN_STEPS:
             found.append(conflict)

@@ -1,10 +1,10 @@
 """Scores alarms against true conflicts: average precision, precision and recall, lead time, false alarms an hour.
 
 An alarm finds a conflict when it names the same two road users and, from when it is raised to the moment that it names,
-comes within MATCH_SEC of the conflict's interval. The best alarm of a conflict is a hit, further ones of the same
-conflict are neither hits nor false, all others are false. Alarms of one pair less than MERGE_SEC apart are one alarm.
-Every figure is per drive first, so that the bootstrap (Efron 1979) resamples whole drives: alarms within one are not
-independent.
+comes within MATCH_SEC of the conflict's interval. The best alarm of a conflict is a hit. Further ones of the same
+conflict are neither hits nor false, nor are those of a close cut-in, which SUMO does not count. All others are false.
+Alarms of one pair less than MERGE_SEC apart are one alarm. Every figure is per drive first, so that the bootstrap
+(Efron 1979) resamples whole drives: alarms within one are not independent.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.benchmarks.sumo_truth import Conflict
+from tests.benchmarks.sumo_truth import Conflict, Grade
 
 MATCH_SEC: Final = 1.0
 MERGE_SEC: Final = 3.0
@@ -74,6 +74,7 @@ class DriveScore:
         hit: (n,) whether it found a conflict
         mild: (n,) whether it is false, but of a pair in a mild encounter
         conflicts: how many there were to find
+        cut_ins, cut_ins_named: close cut-ins beside them, and how many of those an alarm named
         found: a conflict's alarms, (time before its peak in s, level) each; one entry a conflict that was found
     """
 
@@ -83,6 +84,8 @@ class DriveScore:
     hit: NDArray[np.bool_]
     mild: NDArray[np.bool_]
     conflicts: int
+    cut_ins: int
+    cut_ins_named: int
     found: tuple[tuple[tuple[float, int], ...], ...]
 
 
@@ -115,16 +118,18 @@ def episodes(alarms: Iterable[Alarm]) -> list[Episode]:
 
 
 def score_drive(alarms: Iterable[Alarm], conflicts: Sequence[Conflict], hours: float) -> DriveScore:
-    """Match one drive's alarms to its conflicts; `mild` ones among these excuse nothing, but are told apart."""
-    serious = [one for one in conflicts if not one.mild]
-    mild = [one for one in conflicts if one.mild]
+    """Match one drive's alarms to its conflicts; mild ones among these excuse nothing, but are told apart."""
+    serious, mild, cut_ins = ([one for one in conflicts if one.grade == grade] for grade in get_args(Grade))
     hits: dict[int, list[Episode]] = defaultdict(list)
     false: list[tuple[Episode, bool]] = []
+    named: set[int] = set()
     for episode in episodes(alarms):
         of = [n for n, one in enumerate(serious) if _near(episode, one)]
         if of:
             middle = (episode.first_sec + episode.last_sec) / 2
             hits[min(of, key=lambda n: abs(serious[n].peak_sec - middle))].append(episode)
+        elif any(_near(episode, one) for one in cut_ins):
+            named |= {n for n, one in enumerate(cut_ins) if _near(episode, one)}
         else:
             false.append((episode, any(_near(episode, one) for one in mild)))
     best = [max(found, key=lambda episode: episode.score) for found in hits.values()]
@@ -136,6 +141,8 @@ def score_drive(alarms: Iterable[Alarm], conflicts: Sequence[Conflict], hours: f
         hit=np.array([hit for _, hit, _ in counted], dtype=bool),
         mild=np.array([near for _, _, near in counted], dtype=bool),
         conflicts=len(serious),
+        cut_ins=len(cut_ins),
+        cut_ins_named=len(named),
         found=tuple(
             tuple((serious[n].peak_sec - alarm.raised_sec, alarm.level) for one in found for alarm in one.alarms)
             for n, found in hits.items()

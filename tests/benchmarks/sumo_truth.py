@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,16 @@ FOLLOWING: Final = 2  # SSM's code where the equipped vehicle follows the other
 MERGING: Final = (6, 7, 8, 19)
 
 Array = NDArray[np.float64]
+Grade = Literal["conflict", "mild", "cut-in"]
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """Two road users in danger of each other, or nearly (`mild`: only over SUMO's default thresholds)."""
+    """Two road users in danger of each other.
+
+    `grade`: "conflict"; "mild", only over SUMO's default thresholds; "cut-in", a close cut-in by the true positions,
+    which SUMO does not count and a person might.
+    """
 
     pair: tuple[int, int]  # positions in `World.road_users`, smaller first
     start_sec: float
@@ -42,7 +47,7 @@ class Conflict:
     min_ttc_sec: float  # inf: never on course
     max_drac_mps2: float
     pet_sec: float  # NaN: no common area was passed one after the other
-    mild: bool
+    grade: Grade
 
 
 @dataclass(frozen=True)
@@ -100,12 +105,21 @@ def encounters(
     for run in runs:
         start, end, least, most = times[run[0]], times[run[-1]], ttc[run].min(), drac[run].max()
         peak = times[run[np.argmin(ttc[run])]] if np.isfinite(least) else times[run[np.argmax(drac[run])]]
-        mild = bool(least >= CONFLICT_TTC_SEC and most <= CONFLICT_DRAC_MPS2)
-        yield Conflict(pair, float(start), float(end), float(peak), float(least), float(most), math.nan, mild)
+        serious = least < CONFLICT_TTC_SEC or most > CONFLICT_DRAC_MPS2
+        grade: Grade = "conflict" if serious else "mild"
+        yield Conflict(pair, float(start), float(end), float(peak), float(least), float(most), math.nan, grade)
     if pet is not None and pet[1] < MILD_PET_SEC:
         at, value = pet
-        mild = value >= CONFLICT_PET_SEC
-        yield Conflict(pair, at - BEFORE_CROSSING_SEC, at, at, math.inf, 0.0, value, mild)
+        yield Conflict(
+            pair,
+            at - BEFORE_CROSSING_SEC,
+            at,
+            at,
+            math.inf,
+            0.0,
+            value,
+            "conflict" if value < CONFLICT_PET_SEC else "mild",
+        )
 
 
 def _merged(found: list[Conflict]) -> list[Conflict]:
@@ -116,7 +130,7 @@ def _merged(found: list[Conflict]) -> list[Conflict]:
         if last is None or one.start_sec > last.end_sec + BRIDGE_SEC:
             merged.append(one)
             continue
-        worse = min(last, one, key=lambda each: (each.mild, each.min_ttc_sec, -each.max_drac_mps2))
+        worse = min(last, one, key=lambda each: (each.grade == "mild", each.min_ttc_sec, -each.max_drac_mps2))
         merged[-1] = Conflict(
             pair=one.pair,
             start_sec=last.start_sec,
@@ -125,6 +139,6 @@ def _merged(found: list[Conflict]) -> list[Conflict]:
             min_ttc_sec=min(last.min_ttc_sec, one.min_ttc_sec),
             max_drac_mps2=max(last.max_drac_mps2, one.max_drac_mps2),
             pet_sec=float(np.fmin(last.pet_sec, one.pet_sec)),
-            mild=last.mild and one.mild,
+            grade="conflict" if "conflict" in (last.grade, one.grade) else "mild",
         )
     return merged

@@ -17,7 +17,7 @@ import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -29,6 +29,7 @@ from scipy.ndimage import median_filter
 from tests.benchmarks.sumo_provocation import Provocation
 from tests.benchmarks.sumo_roads import LABEL_OF_TYPE, STEP_SEC, Roads
 from tests.benchmarks.sumo_truth import (
+    BRIDGE_SEC,
     CONFLICT_DRAC_MPS2,
     CONFLICT_TTC_SEC,
     MILD_DRAC_MPS2,
@@ -44,6 +45,9 @@ WARM_UP_SEC: Final = 30.0  # roads fill; nothing is provoked
 LANE_CHANGE_SEC: Final = 3.0
 LANE_JUMP_M: Final = 1.5
 PERSON_RADIUS_M: Final = 0.3
+# A close cut-in: less than SUMO's own threshold for time gaps (TGAP), within two seconds of coming into the path
+CUT_IN_SEC, NEW_IN_PATH_SEC, CUT_IN_SPEED_MPS = 0.5, 2.0, 5.0
+SAME_DIRECTION_COS: Final = math.cos(math.radians(30))
 
 Array = NDArray[np.float64]
 
@@ -180,8 +184,9 @@ class _Samples:
             collisions=len(self._collisions),
             lanes_m=self._lanes_m,
         )
-        found = sorted([*conflicts, *_people(world, crossing)], key=lambda one: (one.start_sec, one.pair))
-        return World(**{**vars(world), "conflicts": tuple(found)})
+        close = [one for ego in world.egos for one in cut_ins(world, ego)]
+        found = sorted([*conflicts, *_people(world, crossing), *close], key=lambda one: (one.start_sec, one.pair))
+        return replace(world, conflicts=tuple(found))
 
 
 def _smooth_lane_changes(
@@ -235,9 +240,51 @@ def _people(world: World, crossing: NDArray[np.bool_]) -> list[Conflict]:
     for pair, samples in series.items():
         times, ttc, drac = np.array(samples).T
         for one in encounters(pair, times, ttc, drac, None):
-            harmless = one.min_ttc_sec >= CONFLICT_TTC_SEC or one.max_drac_mps2 <= CONFLICT_DRAC_MPS2
-            found.append(Conflict(**{**vars(one), "mild": harmless}))
+            serious = one.min_ttc_sec < CONFLICT_TTC_SEC and one.max_drac_mps2 > CONFLICT_DRAC_MPS2
+            found.append(replace(one, grade="conflict" if serious else "mild"))
     return found
+
+
+def cut_ins(world: World, ego: int) -> list[Conflict]:
+    """Moments at which somebody has just come into the ego's path, in its direction, less than CUT_IN_SEC ahead."""
+    since: dict[int, float] = {}  # who is in the path -> since when
+    seen_beside: dict[int, float] = {}  # who is not -> when last
+    found: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    own = world.road_users[ego]
+    for step in range(len(world.first_row) - 1):
+        rows = slice(world.first_row[step], world.first_row[step + 1])
+        (at,) = np.nonzero(world.who[rows] == ego)
+        if not len(at) or world.speed_mps[rows][at[0]] < CUT_IN_SPEED_MPS:
+            continue
+        axis = np.exp(1j * world.heading_rad[rows][at[0]])
+        front = world.x_m[rows] + 1j * world.y_m[rows]
+        turned = world.heading_rad[rows] - world.heading_rad[rows][at[0]]
+        length = np.array([world.road_users[number].length_m for number in world.who[rows]])
+        half = np.array([world.road_users[number].width_m for number in world.who[rows]]) / 2
+        rear = (front - front[at[0]]) / axis - length * np.exp(1j * turned)
+        near = (rear.real > 0) & (rear.real < 50) & (np.cos(turned) > SAME_DIRECTION_COS)
+        in_path = near & (np.abs(rear.imag) < half + own.width_m / 2)
+        now = step * STEP_SEC
+        for index in np.flatnonzero(near).tolist():
+            number = int(world.who[rows][index])
+            if not in_path[index]:
+                seen_beside[number] = now
+                since.pop(number, None)
+                continue
+            if number not in since:
+                since[number] = now if now - seen_beside.get(number, -math.inf) <= 2 * STEP_SEC else -math.inf
+            gap_sec = float(rear[index].real / world.speed_mps[rows][at[0]])
+            if now - since[number] <= NEW_IN_PATH_SEC and gap_sec < CUT_IN_SEC:
+                found[number].append((now, gap_sec))
+    conflicts = []
+    for number, moments in found.items():
+        times, gaps = np.array(moments).T
+        for run in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > BRIDGE_SEC) + 1):
+            peak = float(times[run[np.argmin(gaps[run])]])
+            pair = (min(ego, number), max(ego, number))
+            start, end = float(times[run[0]]), float(times[run[-1]])
+            conflicts.append(Conflict(pair, start, end, peak, math.inf, 0.0, math.nan, "cut-in"))
+    return conflicts
 
 
 def time_to_touch_sec(world: World, vehicles: NDArray[np.int64], people: NDArray[np.int64]) -> Array:

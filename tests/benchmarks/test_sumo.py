@@ -41,8 +41,8 @@ from tests.benchmarks.sumo_scoring import (
     score_drive,
     with_interval,
 )
-from tests.benchmarks.sumo_truth import Conflict, Following
-from tests.benchmarks.sumo_world import RoadUser, World, simulate, time_to_touch_sec
+from tests.benchmarks.sumo_truth import Conflict, Following, Grade
+from tests.benchmarks.sumo_world import RoadUser, World, cut_ins, simulate, time_to_touch_sec
 
 CAMERA = Camera()
 ROOT = Path(__file__).parents[2]
@@ -133,8 +133,28 @@ class TestTruth:
         assert ttc[0, 1] == math.inf
         assert ttc[0, 2] == pytest.approx(2.0)
 
+    def test_who_comes_close_ahead_into_the_path_cuts_in(self) -> None:
+        """The own car does 20 m/s, so that half a second is 10 m. The other, as fast, drifts in from 3 m to the left at
+        1 m/s; its flank meets the path when 1.8 m are left, after 1.2 s. Its rear is 8 m or 12 m before the bumper."""
+        for gap, expected in ((8.0, 1), (12.0, 0)):
+            steps = 40
+            ahead = 2.0 * np.arange(steps)
+            world = dataclasses.replace(
+                still_world(CARS, [0, 0], [0, 0], [0, 0], [0, 0]),
+                first_row=np.arange(steps + 1) * 2,
+                who=np.tile([0, 1], steps),
+                x_m=np.stack([ahead, ahead + gap + 4.4], axis=1).ravel(),
+                y_m=np.stack([np.zeros(steps), 3.0 - 0.1 * np.arange(steps)], axis=1).ravel(),
+                heading_rad=np.zeros(2 * steps),
+                speed_mps=np.full(2 * steps, 20.0),
+            )
+            found = cut_ins(world, 0)
+            assert len(found) == expected
+            assert all(1.2 < one.start_sec < 1.5 for one in found)
+        assert not cut_ins(dataclasses.replace(world, y_m=np.zeros(2 * steps)), 0)  # it was always there
+
     def test_a_conflict_counts_only_when_seen_before_its_worst_moment(self) -> None:
-        conflict = Conflict((0, 1), 2.0, 4.0, 3.0, 1.0, 4.0, math.nan, False)
+        conflict = Conflict((0, 1), 2.0, 4.0, 3.0, 1.0, 4.0, math.nan, "conflict")
         for first, expected in ((20, 1), (26, 1), (27, 0)):  # seen from step 26 on: 2.6, 2.7, 2.8, 2.9 and 3.0 s
             world = dataclasses.replace(still_world(CARS, [0, 9], [0, 0], [0, 0], [9, 9]), conflicts=(conflict,))
             sights = [
@@ -145,8 +165,8 @@ class TestTruth:
             assert len(seen_conflicts(seen)) == expected
 
 
-def conflict(pair: tuple[int, int], start: float, peak: float, *, mild: bool = False) -> Conflict:
-    return Conflict(pair, start, peak + 1.0, peak, 1.0, 5.0, math.nan, mild)
+def conflict(pair: tuple[int, int], start: float, peak: float, grade: Grade = "conflict") -> Conflict:
+    return Conflict(pair, start, peak + 1.0, peak, 1.0, 5.0, math.nan, grade)
 
 
 def alarm(pair: tuple[int, int], at_sec: float, score: float, level: int) -> Alarm:
@@ -154,9 +174,14 @@ def alarm(pair: tuple[int, int], at_sec: float, score: float, level: int) -> Ala
 
 
 class TestScores:
-    """Half an hour with two conflicts, (0, 1) at 10 s and (0, 2) at 30 s, and a mild encounter (0, 3) at 50 s."""
+    """Half an hour with two conflicts, (0, 1) at 10 s and (0, 2) at 30 s, a mild one (0, 3) and a cut-in (0, 7)."""
 
-    TRUTH = (conflict((0, 1), 8, 10), conflict((0, 2), 29, 30), conflict((0, 3), 48, 50, mild=True))
+    TRUTH = (
+        conflict((0, 1), 8, 10),
+        conflict((0, 2), 29, 30),
+        conflict((0, 3), 48, 50, "mild"),
+        conflict((0, 7), 60, 61, "cut-in"),
+    )
 
     def scored(self, *told: Alarm) -> list[DriveScore]:
         return [score_drive(told, self.TRUTH, 0.5)]
@@ -195,6 +220,12 @@ class TestScores:
     def test_alarms_within_three_seconds_are_one(self) -> None:
         found = episodes([alarm((4, 5), 1.0, 0.2, 0), alarm((4, 5), 3.5, 0.6, 1), alarm((4, 5), 7.0, 0.3, 0)])
         assert [(one.score, one.level, len(one.alarms)) for one in found] == [(0.6, 1, 2), (0.3, 0, 1)]
+
+    def test_an_alarm_of_a_close_cut_in_counts_neither_way(self) -> None:
+        drives = self.scored(alarm((0, 1), 9.0, 0.5, 1), alarm((0, 7), 60.0, 0.9, 2))
+        assert average_precision(drives) == 0.5
+        assert false_alarms_per_hour(drives, level=0) == 0.0
+        assert (drives[0].cut_ins, drives[0].cut_ins_named) == (1, 1)
 
     def test_the_right_time_with_the_wrong_road_user_is_false(self) -> None:
         assert average_precision(self.scored(alarm((1, 2), 9.0, 0.9, 2))) == 0.0
@@ -257,10 +288,10 @@ class TestSimulation:
     def test_provoked_drivers_have_conflicts_that_the_camera_sees(self, world: World) -> None:
         assert len(world.egos) >= 3
         seen = [one for ego in world.egos for one in seen_conflicts(drive(world, ego, CAMERA))]
-        assert any(not one.mild for one in seen)
+        assert any(one.grade == "conflict" for one in seen)
         for one in world.conflicts:
             assert one.start_sec <= one.peak_sec <= one.end_sec
-            assert one.mild or one.min_ttc_sec < 1.5 or one.max_drac_mps2 > 3.4 or one.pet_sec < 1.0
+            assert one.grade != "conflict" or one.min_ttc_sec < 1.5 or one.max_drac_mps2 > 3.4 or one.pet_sec < 1.0
 
     def test_sumo_s_gap_is_the_gap_between_the_recorded_places(self, world: World) -> None:
         """SUMO's time to collision times closing speed is its gap; on a straight, so are the recorded positions."""

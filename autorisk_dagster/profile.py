@@ -161,7 +161,7 @@ class SaliencySettings(Section):
 class DetectorSettings(Section):
     """Which detector looks at the frames. Nothing else is ever tried in its place."""
 
-    backend: Literal["nanodet", "ultralytics"] = "nanodet"
+    backend: Literal["nanodet", "openvino", "ultralytics"] = "nanodet"
     weights: str | None = Field(None, description="ultralytics: a file or a name such as yolo11n.pt")
 
 

@@ -35,6 +35,12 @@ class Detectors(dg.ConfigurableResource["Detectors"]):
             from autorisk_dagster.perception.nanodet import NanoDetDetector
 
             return NanoDetDetector(min_confidence=limits.min_confidence, nms_iou=limits.nms_iou, threads=self.threads)
+        if profile.detector.backend == "openvino":
+            from autorisk_dagster.perception.openvino_nanodet import OpenVinoNanoDetDetector
+
+            return OpenVinoNanoDetDetector(
+                min_confidence=limits.min_confidence, nms_iou=limits.nms_iou, threads=self.threads
+            )
         from autorisk_dagster.perception.ultralytics_yolo import UltralyticsDetector
 
         if profile.detector.weights is None:

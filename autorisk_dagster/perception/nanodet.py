@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from importlib.resources import files
 
 import numpy as np
@@ -73,21 +74,32 @@ class NanoDetDetector:
 
     def detect(self, frames_bgr: list[NDArray[np.uint8]]) -> list[Detections]:
         """Road users in each frame: (h, w, 3) uint8 BGR in, boxes in px of that frame out."""
-        return [self._detect_one(frame) for frame in frames_bgr]
+        return [detect_one(frame, self._run, self.min_confidence, self.nms_iou) for frame in frames_bgr]
 
-    def _detect_one(self, frame_bgr: NDArray[np.uint8]) -> Detections:
-        tensor, scale, offset_px = letterbox(frame_bgr)
-        outputs = self._session.run(None, {self._input: tensor})
-        boxes, scores, labels = decode(outputs[:3], outputs[3:], tensor.shape[3], self.min_confidence)
-        height_px, width_px = frame_bgr.shape[:2]
-        return select_road_users(
-            (boxes - np.tile(offset_px, 2)) / scale,
-            scores,
-            labels,
-            frame_size=(width_px, height_px),
-            min_confidence=self.min_confidence,
-            nms_iou=self.nms_iou,
-        )
+    def _run(self, tensor: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: tensor})
+        return outputs
+
+
+def detect_one(
+    frame_bgr: NDArray[np.uint8],
+    run: Callable[[NDArray[np.float32]], list[NDArray[np.float32]]],
+    min_confidence: float,
+    nms_iou: float,
+) -> Detections:
+    """Road users in a frame, (h, w, 3) uint8 BGR, in px of that frame; `run` gives the network's six outputs."""
+    tensor, scale, offset_px = letterbox(frame_bgr)
+    outputs = run(tensor)
+    boxes, scores, labels = decode(outputs[:3], outputs[3:], tensor.shape[3], min_confidence)
+    height_px, width_px = frame_bgr.shape[:2]
+    return select_road_users(
+        (boxes - np.tile(offset_px, 2)) / scale,
+        scores,
+        labels,
+        frame_size=(width_px, height_px),
+        min_confidence=min_confidence,
+        nms_iou=nms_iou,
+    )
 
 
 def read_weights() -> bytes:

@@ -114,9 +114,10 @@ def run(folder: Path = kitti.FOLDER) -> dict[str, pl.DataFrame]:
     """Every table of the benchmark: by noise, by truth, by kind, by sequence, by rate, held out, and of clips."""
     tracks = kitti.read_tracks(folder)
     cars, people = ([track for track in tracks if track.kind == kind] for kind in ("cars", "people"))
+    closing = {track.sequence for track in cars if _closing(track).any()}
     by_noise = {name: read(cars, noise) for name, noise in NOISES.items()}
     rates = {f"{rate:g} a second, {name}": (rate, name) for rate in RATES_HZ for name in ("1 px", "detector")}
-    sequences = sorted({track.sequence for track in tracks})
+    sequences = sorted(closing)
     of = {name: [track for track in cars if track.sequence == name] for name in sequences}
     return {
         "noise": _table({name: figures(readings) for name, readings in by_noise.items()}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from tests.benchmarks import sumo_roads
 from tests.benchmarks.sumo_dashcam import LEVELS as NOISE_LEVELS
 from tests.benchmarks.sumo_dashcam import NORMAL, Camera, Drive, Footage, drive, film
 from tests.benchmarks.sumo_measures import MEASURES, Comparison, compare
-from tests.benchmarks.sumo_methods import METHODS, TrueActors, alarms
+from tests.benchmarks.sumo_methods import METHODS, READ_CAMERA, Method, TrueActors, alarms, case, knowing
 from tests.benchmarks.sumo_roads import STEP_SEC
 from tests.benchmarks.sumo_scoring import DriveScore, score_drive
 from tests.benchmarks.sumo_truth import Conflict
@@ -30,7 +30,10 @@ ROADS: Final = {"motorway": sumo_roads.motorway, "town": sumo_roads.town}
 SEEN_STEPS: Final = 5  # a conflict that the camera sees for less than half a second cannot be asked for
 LEAD_IN_SEC: Final = 1.0
 
-Key = tuple[str, str, str]  # noise, method, kind
+CAMERA_GIVEN: Final = "normal, camera given"
+CONDITIONS: Final = (*(noise.name for noise in NOISE_LEVELS), CAMERA_GIVEN)
+
+Key = tuple[str, str, str]  # condition, method, kind
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,8 @@ def run(seeds: Sequence[int] = SEEDS, duration_sec: float = DURATION_SEC) -> Ben
 
 def _score(result: Benchmark, road: str, seen: Drive, camera: Camera, profile: Profile, seed: int) -> None:
     conflicts = seen_conflicts(seen)
-    hours = seen.duration_sec / 3600
     result.drives[road] += 1
-    result.hours[road] += hours
+    result.hours[road] += seen.duration_sec / 3600
     for conflict in conflicts:
         result.mild += conflict.grade == "mild"
         result.cut_ins += conflict.grade == "cut-in"
@@ -97,18 +99,36 @@ def _score(result: Benchmark, road: str, seen: Drive, camera: Camera, profile: P
         _count_switches(result, noise.name, footage)
         if noise is NORMAL:
             result.moments += [Moment(seen, footage, one) for one in conflicts if one.grade == "conflict"]
-        actors = TrueActors(footage, seen.ego)
-        for name, method in METHODS.items():
-            with _timed(result, name):
-                found = alarms(method(footage, camera, profile), actors, seen.start_sec)
-            for kind in KINDS:
-                of_kind = [one for one in conflicts if _is(kind, one.pair, seen.ego)]
-                told = [one for one in found if _is(kind, one.pair, seen.ego)]
-                result.scores[noise.name, name, kind].append(score_drive(told, of_kind, hours))
-        with _timed(result, "measures"):
-            for measure, estimates in MEASURES.items():
-                found_pairs = compare(seen, footage, estimates(footage, camera, profile))
-                result.measures[noise.name, measure].append(found_pairs)
+        _judge(result, noise.name, METHODS, seen, footage, conflicts, camera, profile)
+        if noise is NORMAL:
+            reading = {name: METHODS[name] for name in READ_CAMERA}
+            _judge(result, CAMERA_GIVEN, reading, seen, footage, conflicts, camera, knowing(camera, profile))
+
+
+def _judge(
+    result: Benchmark,
+    condition: str,
+    methods: Mapping[str, Method],
+    seen: Drive,
+    footage: Footage,
+    conflicts: Sequence[Conflict],
+    camera: Camera,
+    profile: Profile,
+) -> None:
+    actors = TrueActors(footage, seen.ego)
+    with _timed(result, "conflict measures"):
+        tables = case(footage, camera, profile)
+    for name, method in methods.items():
+        with _timed(result, name):
+            found = alarms(method(tables), actors, seen.start_sec)
+        for kind in KINDS:
+            of_kind = [one for one in conflicts if _is(kind, one.pair, seen.ego)]
+            told = [one for one in found if _is(kind, one.pair, seen.ego)]
+            score = score_drive(told, of_kind, seen.duration_sec / 3600)
+            result.scores[condition, name, kind].append(score)
+    with _timed(result, "comparison"):
+        for measure, estimates in MEASURES.items():
+            result.measures[condition, measure].append(compare(seen, footage, estimates(tables)))
 
 
 def seen_conflicts(seen: Drive) -> list[Conflict]:

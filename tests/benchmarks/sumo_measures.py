@@ -12,17 +12,15 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from autorisk_dagster.kinematics.ttc import estimate_ttc
-from autorisk_dagster.profile import Profile
 from tests.benchmarks.sumo_dashcam import Camera, Drive, Footage
+from tests.benchmarks.sumo_methods import Case
 from tests.benchmarks.sumo_roads import STEP_SEC
 
 Array = NDArray[np.float64]
 LARGEST_TTC_SEC: Final = 5.0  # compared where the truth is a danger
-
-BOX = ("x1_px", "y1_px", "x2_px", "y2_px")
 
 
 @dataclass(frozen=True)
@@ -89,14 +87,20 @@ def joined(parts: Sequence[Comparison]) -> Comparison:
     return Comparison(*(np.concatenate([getattr(one, name.name) for one in parts]) for name in fields(Comparison)))
 
 
-def expansion_ttc(footage: Footage, camera: Camera, _: Profile) -> Estimates:
-    """`estimate_ttc` of each track."""
-    value = np.full(footage.tracks.height, np.nan)
-    indexed = footage.tracks.with_row_index("row").drop_nulls("track_id").sort("track_id", "timestamp_sec")
-    for _number, rows in indexed.group_by("track_id"):
-        found = estimate_ttc(rows["timestamp_sec"].to_numpy(), rows.select(BOX).to_numpy(), camera.frame_size)
-        value[rows["row"].to_numpy()] = found.ttc_sec
-    return Estimates("ttc", value)
+def _column(quantity: str, column: str) -> Callable[[Case], Estimates]:
+    """A column of the conflict measures at the rows of the tracks."""
+
+    def estimates(case: Case) -> Estimates:
+        values = case.conflicts.select("track_id", "frame_index", value=pl.col(column))
+        rows = case.tracks.select("track_id", "frame_index")
+        joined_rows = rows.join(values, on=["track_id", "frame_index"], how="left", maintain_order="left")
+        return Estimates(quantity, joined_rows["value"].fill_null(np.nan).to_numpy())
+
+    return estimates
 
 
-MEASURES: Final[dict[str, Callable[[Footage, Camera, Profile], Estimates]]] = {"time to contact": expansion_ttc}
+MEASURES: Final[dict[str, Callable[[Case], Estimates]]] = {
+    "time to contact, by expansion": _column("ttc", "ttc_sec"),
+    "time to collision, distance / closing speed": _column("ttc", "ttc_space_sec"),
+    "DRAC": _column("drac", "drac_mps2"),
+}

@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from autorisk_dagster import tables
-from autorisk_dagster.kinematics.clip_ttc import clip_ttc
+from autorisk_dagster.kinematics.conflict_measures import conflict_measures
 from autorisk_dagster.kinematics.events import find_near_misses
-from autorisk_dagster.profile import Profile
+from autorisk_dagster.profile import CameraSettings, Profile
 from autorisk_dagster.reasoning import rules
 from autorisk_dagster.reasoning.evidence import Actor, clip_evidence
 from tests.benchmarks.sumo_dashcam import Camera, Footage
@@ -41,35 +41,58 @@ class Report:
     level: int
 
 
-Method = Callable[[Footage, Camera, Profile], Iterator[Report]]
+@dataclass(frozen=True)
+class Case:
+    """What the methods may look at: the product's tables of one drive.
+
+    `conflicts` are measured by the default profile, which assumes or estimates the camera.
+    """
+
+    tracks: pl.DataFrame
+    frame_size: tuple[int, int]
+    profile: Profile
+    conflicts: pl.DataFrame
 
 
-def near_miss_v1(footage: Footage, _: Camera, profile: Profile) -> Iterator[Report]:
+def case(footage: Footage, camera: Camera, profile: Profile) -> Case:
+    """The tables of a drive with its conflict measures."""
+    conflicts = conflict_measures(footage.tracks, footage.ego_motion, camera.frame_size, profile.camera)
+    return Case(footage.tracks, camera.frame_size, profile, conflicts)
+
+
+def knowing(camera: Camera, profile: Profile) -> Profile:
+    """The profile of an operator who has put in the camera's height, focal length and horizon."""
+    known = CameraSettings(height_m=camera.height_m, focal_px=camera.focal_px, horizon_share=0.5)
+    return profile.model_copy(update={"camera": known})
+
+
+Method = Callable[[Case], Iterator[Report]]
+
+
+def near_miss_v1(case: Case) -> Iterator[Report]:
     """Version 1.0 as it ships: pairs of road users in the image."""
-    yield from _v1(footage, profile, filters=True)
+    yield from _v1(case, filters=True)
 
 
-def near_miss_v1_unfiltered(footage: Footage, _: Camera, profile: Profile) -> Iterator[Report]:
+def near_miss_v1_unfiltered(case: Case) -> Iterator[Report]:
     """Version 1.0 with its false-positive filters off."""
-    yield from _v1(footage, profile, filters=False)
+    yield from _v1(case, filters=False)
 
 
-def _v1(footage: Footage, profile: Profile, *, filters: bool) -> Iterator[Report]:
-    settings = profile.near_miss.model_copy(update={"filters_enabled": filters})
-    for event in find_near_misses(footage.tracks, settings, RATE_HZ).events.iter_rows(named=True):
+def _v1(case: Case, *, filters: bool) -> Iterator[Report]:
+    settings = case.profile.near_miss.model_copy(update={"filters_enabled": filters})
+    for event in find_near_misses(case.tracks, settings, RATE_HZ).events.iter_rows(named=True):
         ids = (event["object_id_1"], event["object_id_2"])
         at_sec = event["timestamp_sec"]
         yield Report(ids, at_sec, at_sec, event["risk_score"], LEVELS.index(event["risk_level"]))
 
 
-def kinematic_severity(footage: Footage, camera: Camera, profile: Profile) -> Iterator[Report]:
+def kinematic_severity(case: Case) -> Iterator[Report]:
     """The kinematic reasoner's findings in clips of 10 s, one every 5 s; ranked by severity, then time to contact."""
-    clips = _clips(footage.tracks)
-    times = clip_ttc(footage.tracks, clips, camera.frame_size, profile.ttc)
-    events = find_near_misses(footage.tracks, profile.near_miss, RATE_HZ).events
+    events = find_near_misses(case.tracks, case.profile.near_miss, RATE_HZ).events
     silent = tables.empty(tables.FRAME_SIGNALS)
-    for clip, time in zip(clips.iter_rows(named=True), times.iter_rows(named=True), strict=True):
-        evidence = clip_evidence(clip, footage.tracks, time, events, silent, camera.frame_size)
+    for clip in _clips(case.tracks).iter_rows(named=True):
+        evidence = clip_evidence(clip, case.tracks, case.conflicts, events, silent, case.frame_size)
         for finding in rules.findings(evidence):
             level = ("LOW", "MEDIUM", "HIGH").index(finding.severity)
             if finding.encounter is not None:
@@ -89,12 +112,12 @@ def _raised_sec(actor: Actor, name: str) -> float:
     return min(held[rules.HOLD_SAMPLES - 1].timestamp_sec, worst.timestamp_sec)
 
 
-def nearest_box(footage: Footage, camera: Camera, _: Profile) -> Iterator[Report]:
+def nearest_box(case: Case) -> Iterator[Report]:
     """The trivial rule: every MERGE_SEC the largest followed box is an alarm, ranked by its area."""
     area = (pl.col("x2_px") - pl.col("x1_px")) * (pl.col("y2_px") - pl.col("y1_px"))
     largest = (
-        footage.tracks.drop_nulls("track_id")
-        .with_columns(area=area / (camera.width_px * camera.height_px), part=pl.col("timestamp_sec") // MERGE_SEC)
+        case.tracks.drop_nulls("track_id")
+        .with_columns(area=area / (case.frame_size[0] * case.frame_size[1]), part=pl.col("timestamp_sec") // MERGE_SEC)
         .filter(pl.col("area") >= NOTICED_AREA_SHARE)
         .sort("area", descending=True)
         .unique("part", keep="first", maintain_order=True)
@@ -110,6 +133,7 @@ METHODS: Final[dict[str, Method]] = {
     "kinematic severity": kinematic_severity,
     "nearest box": nearest_box,
 }
+READ_CAMERA: Final = ("kinematic severity",)  # the others do not ask for the camera
 
 
 def _clips(tracks: pl.DataFrame) -> pl.DataFrame:

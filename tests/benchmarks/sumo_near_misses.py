@@ -15,11 +15,22 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks.sumo_benchmark import DURATION_SEC, KINDS, ROADS, ROOT, SEEDS, Benchmark, Moment, run
+from tests.benchmarks.sumo_benchmark import (
+    CAMERA_GIVEN,
+    CONDITIONS,
+    DURATION_SEC,
+    KINDS,
+    ROADS,
+    ROOT,
+    SEEDS,
+    Benchmark,
+    Moment,
+    run,
+)
 from tests.benchmarks.sumo_dashcam import LEVELS as NOISE_LEVELS
 from tests.benchmarks.sumo_dashcam import NORMAL, Camera
 from tests.benchmarks.sumo_measures import joined
-from tests.benchmarks.sumo_methods import METHODS
+from tests.benchmarks.sumo_methods import METHODS, READ_CAMERA
 from tests.benchmarks.sumo_pictures import draw_curves, draw_moment, step_index
 from tests.benchmarks.sumo_scoring import (
     LEVELS,
@@ -128,26 +139,30 @@ def _ranking(result: Benchmark) -> str:
         rows = []
         for name in METHODS:
             cells = []
-            for noise in NOISE_LEVELS:
-                drives = result.scores[noise.name, name, kind]
+            for condition in CONDITIONS:
+                drives = result.scores.get((condition, name, kind))
+                if drives is None:
+                    cells.append("as normal")
+                    continue
                 cells.append(_shown(with_interval(drives, average_precision, _conflicts(drives)), 3))
             rows.append([name, *cells])
         count = _conflicts(result.scores[NORMAL.name, next(iter(METHODS)), kind])
         heading = f"**{kind[0].upper()}{kind[1:]}** (n = {count})"
-        text.append(f"{heading}\n\n" + _table(["method", *(f"noise {noise.name}" for noise in NOISE_LEVELS)], rows))
+        text.append(f"{heading}\n\n" + _table(["method", *(f"noise {condition}" for condition in CONDITIONS)], rows))
     return "\n".join(text)
 
 
 def _at_level(result: Benchmark) -> str:
+    judged = [(name, NORMAL.name) for name in METHODS if name not in LEVELLESS]
+    judged += [(name, CAMERA_GIVEN) for name in READ_CAMERA]
+    head = ["method", "alarms", "recall", "precision", "false alarms an hour", "of these not even mild", "lead, s"]
     text = []
     for kind in KINDS[:2]:
         rows = []
-        for name in METHODS:
-            drives = result.scores[NORMAL.name, name, kind]
+        for name, condition in sorted(judged, key=lambda one: list(METHODS).index(one[0])):
+            drives = result.scores[condition, name, kind]
             counted = sum(int((one.level >= MEDIUM).sum()) for one in drives)
             found = sum(any(level >= MEDIUM for _, level in one) for drive in drives for one in drive.found)
-            if name in LEVELLESS:
-                continue
             figures: list[tuple[Callable[[Sequence[DriveScore]], float], int, int]] = [
                 (partial(recall, level=MEDIUM), _conflicts(drives), 2),
                 (partial(precision, level=MEDIUM), counted, 2),
@@ -156,18 +171,15 @@ def _at_level(result: Benchmark) -> str:
                 (partial(lead_sec, level=MEDIUM), found, 1),
             ]
             cells = [_shown(with_interval(drives, figure, count), digits) for figure, count, digits in figures]
-            rows.append([name, str(counted), *cells])
-        head = [
-            "method",
-            "alarms",
-            "recall",
-            "precision",
-            "false alarms an hour",
-            "of no mild encounter either",
-            "lead, s",
-        ]
-        text.append(f"**{kind[0].upper()}{kind[1:]}**\n\n" + _table(head, rows))
-    text.append("Lead: mean time from a found conflict's first alarm to its least time to collision.\n")
+            if kind == KINDS[0]:
+                cells.append(f"{sum(one.cut_ins_named for one in drives)} of {sum(one.cut_ins for one in drives)}")
+            rows.append([name if condition == NORMAL.name else f"{name}, camera given", str(counted), *cells])
+        columns = [*head, "close cut-ins named, any level"] if kind == KINDS[0] else head
+        text.append(f"**{kind[0].upper()}{kind[1:]}** (n = {_conflicts(drives)})\n\n" + _table(columns, rows))
+    text.append(
+        "Lead: mean time from when a found conflict's first alarm could be raised to its least time to collision. The "
+        "level is\nthat of the alarm's worst moment, known only then.\n"
+    )
     return "\n".join(text)
 
 

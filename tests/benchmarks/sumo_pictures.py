@@ -29,7 +29,7 @@ def draw_moment(
     view, above = figure.subplots(1, 2, width_ratios=[16, 9])
     _camera_view(view, drive, footage, camera, conflict, step_index)
     _from_above(above, drive, camera, conflict, step_index)
-    view.set_title(title, loc="left", fontsize=10, color=INK)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
     figure.savefig(path, dpi=90)
 
 
@@ -71,7 +71,7 @@ def _from_above(axes: Any, drive: Drive, camera: Camera, conflict: Conflict, ste
     for lane in drive.world.lanes_m:
         ahead, right = to_camera(lane)
         axes.plot(right, ahead, color=FAINT, linewidth=1, zorder=0)
-    world = drive.world
+    world, around_m = drive.world, AROUND_M
     step = drive.sights[step_index].step
     for row in range(world.first_row[step], world.first_row[step + 1]):
         user = world.road_users[world.who[row]]
@@ -83,10 +83,12 @@ def _from_above(axes: Any, drive: Drive, camera: Camera, conflict: Conflict, ste
         ahead, right = to_camera(np.stack([corners.real, corners.imag], axis=1))
         color = OWN if world.who[row] == drive.ego else ALARM if int(world.who[row]) in conflict.pair else INK
         axes.add_patch(Polygon(np.stack([right, ahead], axis=1), color=color))
-    reach = camera.width_px / 2 / camera.focal_px * AROUND_M
-    axes.plot([-reach, 0, reach], [AROUND_M, 0, AROUND_M], color=OWN, linewidth=0.8, linestyle=":")
-    axes.set_xlim(-AROUND_M * 0.6, AROUND_M * 0.6)
-    axes.set_ylim(-12, AROUND_M)
+        if int(world.who[row]) in conflict.pair:
+            around_m = max(around_m, float(np.max(ahead)) + 10, float(np.max(np.abs(right))) / 0.6 + 10)
+    reach = camera.width_px / 2 / camera.focal_px * around_m
+    axes.plot([-reach, 0, reach], [around_m, 0, around_m], color=OWN, linewidth=0.8, linestyle=":")
+    axes.set_xlim(-around_m * 0.6, around_m * 0.6)
+    axes.set_ylim(-12, around_m)
     axes.set_aspect("equal")
     axes.set_xlabel("m to the right")
     axes.set_ylabel("m ahead")

@@ -17,7 +17,7 @@ class Provocation:
     OBEY, LOOK_AWAY, BRAKE_HARD, IGNORE_WAY = 31, 0, 27, 39  # SUMO's speed modes, bits of the rules that hold
 
     def __init__(self, libsumo: Any, draw: Random, egos: list[str]) -> None:
-        self._vehicle, self._draw, self._egos = libsumo.vehicle, draw, egos
+        self._vehicle, self._person, self._draw, self._egos = libsumo.vehicle, libsumo.person, draw, egos
         self._restore: dict[str, float] = {}  # vehicle -> when it drives by itself again
 
     def step(self, now_sec: float) -> None:
@@ -28,6 +28,7 @@ class Provocation:
                 self._vehicle.setSpeed(name, -1)
                 self._vehicle.setSpeedMode(name, self.OBEY)
                 self._vehicle.setLaneChangeMode(name, 1621)
+        crossing = [name for name in self._person.getIDList() if "_c" in self._person.getRoadID(name)]
         for ego in self._egos:
             if ego not in here or self._vehicle.getSpeed(ego) < 4.0:
                 continue
@@ -37,6 +38,7 @@ class Provocation:
                 self._cut_in(ego, now_sec)
             if self._due(self.RUN_EVERY):
                 self._ignore_right_of_way(ego, here, now_sec)
+            self._overlook(ego, crossing, now_sec)
 
     def _due(self, every_sec: float) -> bool:
         return self._draw.random() < STEP_SEC / every_sec
@@ -91,6 +93,14 @@ class Provocation:
                 self._take(name, now_sec + 5.0, self.IGNORE_WAY)
                 self._take(ego, now_sec + nearest_sec - self._draw.uniform(0.0, 1.2), self.IGNORE_WAY)
                 return
+
+    def _overlook(self, ego: str, crossing: list[str], now_sec: float) -> None:
+        """Somebody on a crossing not far from the camera car's course is seen late, one time in three."""
+        place, speed = self._motion(ego)
+        for name in crossing:
+            apart = (complex(*self._person.getPosition(name)) - place) * speed.conjugate() / abs(speed)
+            if 0 < apart.real < 3.0 * abs(speed) and abs(apart.imag) < 3.0 and self._due(3 * STEP_SEC):
+                self._look_away(ego, now_sec + apart.real / abs(speed) - self._draw.uniform(0.6, 1.2))
 
     def _motion(self, name: str) -> tuple[complex, complex]:
         """Place (m) and velocity (m/s) as complex numbers."""

@@ -159,9 +159,12 @@ def town(folder: Path, seed: int, duration_sec: float, netconvert: Path) -> Road
         names.append((depart_sec, kind, f"v{n}"))
     for n, depart_sec in enumerate(_departures(draw, 1500.0, duration_sec)):
         kind = "rash_walker" if draw.random() < 0.25 else "walker"
-        walk = " ".join(_ride(draw, known, 4))
+        walk = f'departPos="random"><walk edges="{" ".join(_ride(draw, known, 4))}"/>'
         rows.append(
-            (depart_sec, f'<person id="p{n}" type="{kind}" depart="{depart_sec:.1f}"><walk edges="{walk}"/></person>')
+            (
+                depart_sec,
+                f'<person id="p{n}" type="{kind}" depart="{depart_sec:.1f}" {walk}</person>',
+            )
         )
     able = [name for depart, kind, name in names if LABEL_OF_TYPE[kind] == "car" and depart < duration_sec - 60]
     return Roads(network, _demand(folder, "town", [row for _, row in sorted(rows)]), frozenset(_spread(able, 12)))

@@ -25,8 +25,8 @@ from tests.benchmarks.sumo_dashcam import (
     project,
     visible_share,
 )
-from tests.benchmarks.sumo_measures import Estimates, compare, expansion_ttc
-from tests.benchmarks.sumo_methods import METHODS, TrueActors, alarms
+from tests.benchmarks.sumo_measures import MEASURES, Estimates, compare
+from tests.benchmarks.sumo_methods import METHODS, TrueActors, alarms, case
 from tests.benchmarks.sumo_roads import STEP_SEC
 from tests.benchmarks.sumo_scoring import (
     Alarm,
@@ -269,7 +269,8 @@ class TestMeasures:
         seen = drive(world, 0, CAMERA)
         footage = film(seen, CAMERA, NONE, 1)
         profile = load_profile("default", ROOT / "configs")
-        found = compare(seen, footage, expansion_ttc(footage, CAMERA, profile))
+        estimates = MEASURES["time to contact, by expansion"](case(footage, CAMERA, profile))
+        found = compare(seen, footage, estimates)
         assert len(found.truth) == steps
         np.testing.assert_allclose(found.from_lens, (gap + 1.5) / 10)
         assert found.median_error(found.from_lens) < 0.15
@@ -340,8 +341,9 @@ class TestSimulation:
         profile = load_profile("default", ROOT / "configs")
         seen = drive(world, world.egos[0], CAMERA)
         footage = film(seen, CAMERA, NONE, 1)
+        tables_of_drive = case(footage, CAMERA, profile)
         for name, method in METHODS.items():
-            found = alarms(method(footage, CAMERA, profile), TrueActors(footage, seen.ego), seen.start_sec)
+            found = alarms(method(tables_of_drive), TrueActors(footage, seen.ego), seen.start_sec)
             assert all(
                 -1 <= low < high < len(world.road_users) or low == high == -1 for low, high in (a.pair for a in found)
             ), name

@@ -88,7 +88,7 @@ def log_odds_gradient(model: LocalModel, inputs: dict[str, Any], severity: str) 
         parameter.requires_grad_(False)  # only the picture's gradient is wanted: the weights' would not fit
     recomputes = bool(getattr(network, "supports_gradient_checkpointing", False))
     if recomputes:
-        network.gradient_checkpointing_enable({"use_reentrant": False})
+        network.activation_checkpointing_enable({"use_reentrant": False})
         network.train()  # recomputation is on in training mode only; these models have no dropout
     try:
         with torch.enable_grad():
@@ -99,7 +99,7 @@ def log_odds_gradient(model: LocalModel, inputs: dict[str, Any], severity: str) 
             (gradient,) = torch.autograd.grad(score, patches)
     finally:
         if recomputes:
-            network.gradient_checkpointing_disable()
+            network.activation_checkpointing_disable()
             network.eval()
         for parameter in needed:
             parameter.requires_grad_(True)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from autorisk_dagster.samples import ApproachTruth
 
+_FILES = {"mined_clips": "clip_path", "saliency_maps": "overlay_path"}  # columns that name files in the media store
 _STYLES = {"HIGH": "bold red", "MEDIUM": "dark_orange", "LOW": "yellow", "NONE": "green"}
 
 
@@ -238,9 +239,8 @@ def _to_make(instance: dg.DagsterInstance, job: dg.JobDefinition, key: str) -> l
         version = (made.tags or {}).get("dagster/code_version") if made else None
         current = version == node.code_version and _stored(key, name)
         if not current or any(parent.to_user_string() in wanted for parent in node.parent_keys):
-            wanted.add(name)
-    if wanted & {"frame_signals", "tracks"}:
-        wanted |= {"frame_signals", "tracks"}  # one pass makes both
+            # what one step makes together is made together: one pass over the video gives three tables
+            wanted |= {name, *(made.to_user_string() for made in node.execution_set_asset_keys)}
     return [name for name in PER_VIDEO if name in wanted]
 
 
@@ -253,8 +253,8 @@ def _stored(key: str, asset: str) -> bool:
     if asset == "source_video":
         profile: str = _read(key, asset).item(0, "profile")
         return profile == SourceLedger(data_folder() / "sources").get(key).profile
-    if asset == "mined_clips":
-        return all((data_folder() / "media" / clip).exists() for clip in _read(key, asset)["clip_path"])
+    if asset in _FILES:
+        return all((data_folder() / "media" / file).exists() for file in _read(key, asset)[_FILES[asset]].drop_nulls())
     return True
 
 

@@ -83,6 +83,32 @@ class NearMissSettings(Section):
     min_confidence: float = Field(0.5, gt=0, le=1)
 
 
+class NearMissV2Settings(Section):
+    """Near misses, profile v2: seconds and metres, for pairs of road users and for the own vehicle."""
+
+    enter_ttc_sec: float = Field(2.0, gt=0, le=10, description="time to collision at which an encounter begins")
+    leave_ttc_sec: float = Field(
+        3.0, gt=0, le=20, description="at which it ends, and of which risk is the share used up"
+    )
+    min_closing_mps: float = Field(1.5, gt=0, description="least closing speed of two road users")
+    significance: float = Field(2.0, gt=0, description="standard errors by which they must close in")
+    min_confidence: float = Field(0.45, gt=0, le=1, description="of the weaker road user of a pair, median")
+    min_dwell_sec: float = Field(0.3, gt=0, description="shortest encounter")
+    bridge_sec: float = Field(0.5, gt=0, description="an encounter may fail its conditions for so long")
+    debounce_sec: float = Field(3.0, gt=0, description="what follows sooner between the same two is the same encounter")
+    drac_mps2: float = Field(3.4, gt=0, description="braking needed of the own vehicle at which an encounter begins")
+    cut_in_headway_sec: float = Field(0.7, gt=0, description="time gap to one who just came into the own path")
+    cut_in_sec: float = Field(2.0, gt=0, description="for how long one who came into the own path counts as new there")
+
+    @model_validator(mode="after")
+    def leaves_after_entering(self) -> NearMissV2Settings:
+        if self.leave_ttc_sec < self.enter_ttc_sec:
+            raise ValueError(
+                f"leave_ttc_sec must be at least enter_ttc_sec ({self.enter_ttc_sec:g}), got {self.leave_ttc_sec:g}"
+            )
+        return self
+
+
 class TtcSettings(Section):
     """Time to contact from expansion."""
 
@@ -174,6 +200,7 @@ class Profile(Section):
     perception: PerceptionSettings = PerceptionSettings()
     mining: MiningSettings = MiningSettings()
     near_miss: NearMissSettings = NearMissSettings()
+    near_miss_v2: NearMissV2Settings = NearMissV2Settings()
     ttc: TtcSettings = TtcSettings()
     camera: CameraSettings = CameraSettings()
     correction: CorrectionSettings = CorrectionSettings()

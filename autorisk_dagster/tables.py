@@ -171,23 +171,32 @@ CONFLICT_MEASURES: Schema = {  # own vehicle against one followed road user, one
     "pet_sec": pl.Float64,  # at the sample where it has just left the own path: until the own car is there
 }
 
+NEAR_MISS_VERSIONS = ("1.0", "v2")
+
 NEAR_MISS_EVENTS: Schema = {
     "event_id": pl.String,
+    "version": pl.Enum(NEAR_MISS_VERSIONS),  # which profile found it; the same encounter may be in both
+    "actors": pl.String,  # "car 2 and bus 5", "own vehicle and car 4"
     "frame_index": pl.Int64,
     "source_frame": pl.Int64,
-    "timestamp_sec": pl.Float64,  # true presentation time of the source frame
+    "timestamp_sec": pl.Float64,  # true presentation time of the source frame; v2: of the worst moment
+    "start_sec": pl.Float64,  # of the encounter; 1.0 knows one moment only
+    "end_sec": pl.Float64,
     "object_id_1": pl.Int64,
-    "object_id_2": pl.Int64,
+    "object_id_2": pl.Int64,  # null, like all of the second object: the own vehicle
     "class_1": pl.String,
     "class_2": pl.String,
     "label_1": pl.String,
     "label_2": pl.String,
-    "distance_px": pl.Float64,
+    "distance_px": pl.Float64,  # 1.0: of the centres, v2: of the ground contacts
+    "gap_m": pl.Float64,  # v2: free room between the two; with the own vehicle the distance ahead; null: not measured
+    "closing_mps": pl.Float64,  # v2: how fast the gap closed; null: not measured
     "ttc_sec": pl.Float64,  # null: diverging
     "risk_score": pl.Float64,
     "risk_level": pl.Enum(["Low", "Medium", "High"]),
     "conf_1": pl.Float64,
     "conf_2": pl.Float64,
+    "evidence": pl.String,  # v2: what was measured, in words
 }
 
 HAZARD = pl.Struct({"type": pl.String, "actors": pl.List(pl.String), "spatial_relation": pl.String})
@@ -317,6 +326,7 @@ NON_NEGATIVE = (
     "min_ttc_sec",
     "critical_tracks",
     "distance_px",
+    "gap_m",
 )
 SHARES = (
     "horn_band_share",
@@ -342,6 +352,8 @@ NEVER_NULL = (
     "video_id",
     "clip_id",
     "event_id",
+    "version",
+    "actors",
     "window_index",
     "frame_index",
     "rank",

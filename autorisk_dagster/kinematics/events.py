@@ -17,6 +17,8 @@ from autorisk_dagster import tables
 from autorisk_dagster.kinematics.near_miss import TRAJECTORY_POINTS, NearMissDetector, Pair
 from autorisk_dagster.profile import NearMissSettings
 
+VERSION = "1.0"
+
 
 @dataclass(frozen=True)
 class NearMissResult:
@@ -59,6 +61,13 @@ def find_near_misses(tracks: pl.DataFrame, settings: NearMissSettings, rate_hz: 
                 event
                 | {
                     "event_id": f"e{len(events) + 1:04d}",
+                    "version": VERSION,
+                    "actors": " and ".join(f"{event[f'label_{i}']} {event[f'object_id_{i}']}" for i in (1, 2)),
+                    "start_sec": rows[0]["timestamp_sec"],
+                    "end_sec": rows[0]["timestamp_sec"],
+                    "gap_m": None,
+                    "closing_mps": None,
+                    "evidence": None,
                     "source_frame": rows[0]["source_frame"],
                     "timestamp_sec": rows[0]["timestamp_sec"],
                 }

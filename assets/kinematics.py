@@ -15,6 +15,7 @@ from assets.tabulate import (
     schema_check,
     table_result,
 )
+from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
 from resources.profiles import Profiles
@@ -74,37 +75,54 @@ def clip_ttc(
     group_name="kinematics",
     kinds={"numpy", "polars"},
     owners=OWNERS,
-    code_version=code_version(2, "near_miss", "perception"),
+    code_version=code_version(2, "near_miss", "near_miss_v2", "perception"),
     check_specs=[schema_check("near_miss_events")],
 )
 def near_miss_events(source_video: pl.DataFrame, tracks: pl.DataFrame, profiles: Profiles) -> dg.MaterializeResult:
-    """Near misses between pairs of road users: `NearMissDetector` version 1.0 over all processed frames.
+    """Near misses of both versions: 1.0 exactly as the document says, and v2 in metres and seconds.
 
-    Metadata shows what its filters removed and how the count depends on `proximity_px`.
+    Metadata shows what the filters of 1.0 removed and how its count depends on `proximity_px`.
     """
     from autorisk_dagster.kinematics.events import find_near_misses, processed_rate_hz
     from autorisk_dagster.kinematics.near_miss_report import SWEEP_PX, filter_comparison, pair_frames, threshold_sweep
+    from autorisk_dagster.kinematics.near_miss_v2 import find_near_misses_v2
     from autorisk_dagster.reporting.near_miss_plots import filter_png, sweep_png
 
     facts = source_video.row(0, named=True)
     try:
         profile = profiles.get(facts["profile"])
         rate_hz = processed_rate_hz(profile.perception.detection_rate_hz, facts["mean_fps"])
-        table = find_near_misses(tracks, profile.near_miss, rate_hz).events
+        table = pl.concat(
+            [
+                find_near_misses(tracks, profile.near_miss, rate_hz),
+                find_near_misses_v2(
+                    tracks,
+                    tables.empty(tables.CONFLICT_MEASURES),
+                    (facts["width_px"], facts["height_px"]),
+                    rate_hz,
+                    profile.near_miss_v2,
+                ),
+            ]
+        )
         pairs = pair_frames(tracks, rate_hz, max(*SWEEP_PX, profile.near_miss.proximity_px))
     except AutoRiskError as error:
         raise failure(error) from error
     filters = filter_comparison(pairs, profile.near_miss)
     sweep = threshold_sweep(pairs, profile.near_miss)
-    levels = {level: int((table["risk_level"] == level).sum()) for level in ("High", "Medium", "Low")}
+    found = {
+        f"{level} ({version})": table.filter((pl.col("version") == version) & (pl.col("risk_level") == level)).height
+        for version in tables.NEAR_MISS_VERSIONS
+        for level in ("High", "Medium", "Low")
+    }
     return table_result(
         "near_miss_events",
         table,
         {
             "events": table.height,
-            **levels,
+            **found,
             "rate_hz": rate_hz,
             "settings_hash": profile.near_miss.digest(),
+            "settings_hash_v2": profile.near_miss_v2.digest(),
             "filters_of_1.0": dg.MetadataValue.md(markdown_table(filters)),
             "filters_of_1.0_plot": picture("events after each filter", filter_png(filters)),
             "threshold_sweep_of_1.0": dg.MetadataValue.md(markdown_table(sweep, rows=sweep.height)),
@@ -112,5 +130,5 @@ def near_miss_events(source_video: pl.DataFrame, tracks: pl.DataFrame, profiles:
                 "events against proximity_px", sweep_png(sweep, profile.near_miss.proximity_px)
             ),
         },
-        preview=["event_id", "timestamp_sec", "label_1", "label_2", "distance_px", "ttc_sec", "risk_level"],
+        preview=["event_id", "version", "timestamp_sec", "actors", "ttc_sec", "risk_level", "evidence"],
     )

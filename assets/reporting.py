@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 
 from assets.tabulate import OWNERS, code_version, content_hash, failure
+from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
 from resources.media_store import MediaStore
@@ -33,7 +34,7 @@ _PACKAGES = (
     group_name="reporting",
     kinds={"plotly", "html"},
     owners=OWNERS,
-    code_version=code_version(1),
+    code_version=code_version(2),
     check_specs=[
         dg.AssetCheckSpec(
             "every_clip_is_in_it", asset="safety_report", description="Each ranked clip has its media in the page."
@@ -56,7 +57,6 @@ def safety_report(
     progress: Progress,
 ) -> dg.MaterializeResult:
     """One HTML file: ranked clips that play, why each was mined, TTC, rules, near misses, provenance."""
-    from autorisk_dagster.kinematics.events import find_near_misses, processed_rate_hz
     from autorisk_dagster.mining.fusion import score_windows
     from autorisk_dagster.reporting.annotate import annotate_clip
     from autorisk_dagster.reporting.contact_sheet import thumbnail_jpeg
@@ -78,15 +78,14 @@ def safety_report(
     clip_media: dict[str, ClipMedia] = {}
     try:
         profile = profiles.get(facts["profile"])
-        rate_hz = processed_rate_hz(profile.perception.detection_rate_hz, facts["mean_fps"])
-        pairs = find_near_misses(tracks, profile.near_miss, rate_hz).active_pairs
+        near_misses = near_miss_events.filter(pl.col("version") == tables.NEAR_MISS_SHOWN)
         source = media.source(key)
         with progress.over(context.log, "annotation", float(mined_clips.height)) as report:
             for number, clip in enumerate(mined_clips.iter_rows(named=True), start=1):
                 original = media.path(clip["clip_path"])
                 relative = f"{key}/annotated/{Path(clip['clip_path']).name}"
                 with media.writing(relative) as target:
-                    annotate_clip(source, clip, tracks, pairs, times[clip["clip_id"]], target)
+                    annotate_clip(source, clip, tracks, near_misses, times[clip["clip_id"]], target)
                 clip_media[clip["clip_id"]] = ClipMedia(
                     thumbnail_jpeg(original, clip["peak_sec"] - clip["start_sec"]), original, media.path(relative)
                 )

@@ -61,7 +61,7 @@ def corrected_severities(
     group_name="severity",
     kinds={"python", "polars"},
     owners=OWNERS,
-    code_version=code_version(1),
+    code_version=code_version(2),
     check_specs=[
         schema_check("severity_ranking"),
         dg.AssetCheckSpec("every_clip_ranked", asset="severity_ranking", blocking=True),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 import polars as pl
 
+from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError, InputError
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.orphans import PROCESS_TAG, close_orphans, this_process
@@ -305,7 +306,7 @@ def _print_results(outcomes: Sequence[Outcome]) -> None:
             key,
             str(_read(key, "mined_clips").height),
             Text(worst or "nothing mined", style=_STYLES.get(worst or "", "")),
-            str(_read(key, "near_miss_events").height),
+            str(_read(key, "near_miss_events").filter(pl.col("version") == tables.NEAR_MISS_SHOWN).height),
             Text(_shown(data_folder() / "media" / key / "report.html"), overflow="fold"),
         )
     Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -91,7 +91,7 @@ class NearMissV2Settings(Section):
         3.0, gt=0, le=20, description="at which it ends, and of which risk is the share used up"
     )
     min_closing_mps: float = Field(1.5, gt=0, description="least closing speed of two road users")
-    significance: float = Field(2.0, gt=0, description="standard errors by which they must close in")
+    significance: float = Field(2.5, gt=0, description="standard errors by which they must close in")
     min_confidence: float = Field(0.45, gt=0, le=1, description="of the weaker road user of a pair, median")
     min_dwell_sec: float = Field(0.3, gt=0, description="shortest encounter")
     bridge_sec: float = Field(0.5, gt=0, description="an encounter may fail its conditions for so long")

@@ -172,6 +172,9 @@ CONFLICT_MEASURES: Schema = {  # own vehicle against one followed road user, one
 }
 
 NEAR_MISS_VERSIONS = ("1.0", "v2")
+# What ranking, report and annotated clips read: one event an encounter, the own vehicle's among them, fewer false
+# alarms. The kinematic reasoner keeps 1.0's, on which its rules were written.
+NEAR_MISS_SHOWN = "v2"
 
 NEAR_MISS_EVENTS: Schema = {
     "event_id": pl.String,

@@ -8,34 +8,19 @@ Processed frames in which nothing was tracked are passed too: they break the run
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from autorisk_dagster import tables
-from autorisk_dagster.kinematics.near_miss import TRAJECTORY_POINTS, NearMissDetector, Pair
+from autorisk_dagster.kinematics.near_miss import TRAJECTORY_POINTS, NearMissDetector
 from autorisk_dagster.profile import NearMissSettings
 
 VERSION = "1.0"
 
 
-@dataclass(frozen=True)
-class NearMissResult:
-    """What one pass over the tracks found.
-
-    Attributes:
-        events: `tables.NEAR_MISS_EVENTS`, ordered by frame and ids
-        active_pairs: frame_index -> the pairs whose last event is less than `debounce_frames` old, smaller id first;
-            frames without any are left out
-    """
-
-    events: pl.DataFrame
-    active_pairs: dict[int, list[Pair]]
-
-
-def find_near_misses(tracks: pl.DataFrame, settings: NearMissSettings, rate_hz: float) -> NearMissResult:
-    """Events and active pairs of one video.
+def find_near_misses(tracks: pl.DataFrame, settings: NearMissSettings, rate_hz: float) -> pl.DataFrame:
+    """`tables.NEAR_MISS_EVENTS` of one video, version 1.0, ordered by frame and ids.
 
     Args:
         tracks: `tables.TRACKS`
@@ -47,7 +32,7 @@ def find_near_misses(tracks: pl.DataFrame, settings: NearMissSettings, rate_hz: 
         "frame_index", "track_id"
     )
     if moving.is_empty():
-        return NearMissResult(tables.empty(tables.NEAR_MISS_EVENTS), {})
+        return tables.empty(tables.NEAR_MISS_EVENTS)
 
     rows_of_frame: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in moving.iter_rows(named=True):
@@ -72,7 +57,7 @@ def find_near_misses(tracks: pl.DataFrame, settings: NearMissSettings, rate_hz: 
                     "timestamp_sec": rows[0]["timestamp_sec"],
                 }
             )
-    return NearMissResult(tables.frame(events, tables.NEAR_MISS_EVENTS), _active_pairs(events, settings))
+    return tables.frame(events, tables.NEAR_MISS_EVENTS)
 
 
 def processed_rate_hz(detection_rate_hz: float, mean_fps: float) -> float:
@@ -99,11 +84,3 @@ def _tracked_objects(
             "trajectory": trajectory,
         }
     return objects
-
-
-def _active_pairs(events: list[dict[str, Any]], settings: NearMissSettings) -> dict[int, list[Pair]]:
-    active: dict[int, list[Pair]] = defaultdict(list)
-    for event in events:
-        for frame_index in range(event["frame_index"], event["frame_index"] + settings.debounce_frames):
-            active[frame_index].append((event["object_id_1"], event["object_id_2"]))
-    return {frame_index: sorted(pairs) for frame_index, pairs in sorted(active.items())}

@@ -38,7 +38,8 @@ CAMERA_HEIGHT_M: Final = 1.3  # behind a windscreen; where the tracks do not sho
 CAMERA_HEIGHTS_M: Final = (0.9, 12.0)
 SIZE_ERROR: Final = 0.2  # of ln(Z1 / Z2) by size: heights of two cars, 0.14 each
 FOOT_ERROR_M: Final = 0.11  # of a foot row, as a height on the road user: 7 % of a car
-NOISE_SHARE: Final = 0.02  # least error of a position, of the distance it is measured at
+EDGE_NOISE_SHARE: Final = 0.001  # least error of a box edge, of the frame's width: 1 px of 1000
+NOISE_SHARE: Final = 0.02  # least error of a distance
 WANDER_SEC: Final = 1.0  # time in which the depth's error may become another one: occlusion, the angle of view
 STEADY_SHARE: Final = 0.4  # of the speed must be left without the largest single step
 NEAR_M: Final = 15.0  # a pair that never comes nearer is not looked at
@@ -171,7 +172,9 @@ def pair_motion(
     distance, mean_scale = distance[keep], mean_scale[keep]
     times = column["timestamp_sec"][first]
     side = (np.abs(across[0]) + np.abs(across[1]))[keep] / 2
-    floor = np.stack([NOISE_SHARE * (np.abs(offset[:, 0]) + side) + 0.02, NOISE_SHARE * distance], axis=1)
+    edge_m = EDGE_NOISE_SHARE * frame_size[0] * mean_scale
+    depth_noise = np.hypot(NOISE_SHARE, np.sqrt(2) * share * edge_m / camera_m)  # of ln(Z1 / Z2)
+    floor = np.stack([np.hypot(edge_m, depth_noise * side), depth_noise * distance], axis=1)
     values = np.column_stack([offset, distance])
     lines = recent_lines(
         times, values, np.column_stack([floor, NOISE_SHARE * distance]), _segments(users, first, second, times)

@@ -17,6 +17,7 @@ MIN_SAMPLES: Final = 3
 MIN_SPAN_SEC: Final = 0.25  # a shorter history is mostly the detector's jitter
 STEPS: Final = 3
 TUKEY: Final = 4.685  # 95 % efficiency on normal errors
+TWO_SIGMA: Final = 0.97725  # of a normal distribution, one-sided
 INDEPENDENT_HZ: Final = 10.0  # box errors of neighbouring frames are alike: more samples a second add no certainty
 _ROWS_AT_ONCE: Final = 40_000
 
@@ -30,7 +31,8 @@ class RecentLines:
     Attributes:
         value: (n, d) of the line at the sample
         slope: (n, d) per second
-        error: (n, d) standard error of the slope
+        error: (n, d) standard error of the slope, for few samples enlarged as Student's t is against the normal
+            distribution (at 97.7 %, two standard errors), so that it can be used as if there were many
         without_step: (n, d) slope from the sums of changes between neighbours, without the largest change: a single
             step in an otherwise flat series has a slope for as long as the window sees it, but none here
     """
@@ -92,8 +94,17 @@ def _fitted(x: Array, y: Array, counted: NDArray[np.bool_], floor: Array, thinni
         largest = np.abs(change).argmax(axis=1)[:, None]
         total_change = change.sum(axis=1) - np.take_along_axis(change, largest, 1)[:, 0]
         total_sec = elapsed.sum(axis=1) - np.take_along_axis(elapsed, largest, 1)[:, 0]
-        noise = np.maximum((weight * residual**2).sum(axis=1) / np.maximum(total - 2.0, 1.0), floor**2) * thinning
+        freedom = np.maximum(total - 2.0, 1.0)
+        noise = np.maximum((weight * residual**2).sum(axis=1) / freedom * (_student(freedom) / 2) ** 2, floor**2)
+        noise *= thinning
         return np.stack([mean - slope * middle, slope, np.sqrt(noise / spread), total_change / total_sec])
+
+
+def _student(freedom: Array) -> Array:
+    from scipy.special import stdtrit  # costs 0.2 s to import
+
+    quantile: Array = stdtrit(freedom, TWO_SIGMA)
+    return quantile
 
 
 def _median(values: Array, counted: NDArray[np.bool_]) -> Array:

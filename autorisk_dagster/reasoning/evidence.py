@@ -127,7 +127,7 @@ def clip_evidence(
         clip: a row of tables.MINED_CLIPS (clip_id, start_sec and end_sec are read)
         tracks: tables.TRACKS of the whole video; still and unfollowed boxes may be in it
         conflict_measures: tables.CONFLICT_MEASURES of the whole video
-        near_miss_events: tables.NEAR_MISS_EVENTS of the whole video
+        near_miss_events: tables.NEAR_MISS_EVENTS of the whole video, of which those of version 1.0 are read
         frame_signals: tables.FRAME_SIGNALS of the whole video
         frame_size: (width, height) in px of the frames that the boxes refer to
     """
@@ -143,7 +143,7 @@ def clip_evidence(
         _actor(rows, entered, frame_size[0] * frame_size[1])
         for rows in measured.partition_by("track_id", maintain_order=True)
     )
-    events = near_miss_events.filter(during).sort("timestamp_sec", "event_id")
+    events = near_miss_events.filter(during & (pl.col("version") == "1.0")).sort("timestamp_sec", "event_id")
     # A window belongs to the clip when its middle does, so that clips side by side share none.
     windows = frame_signals.filter(
         ((pl.col("start_sec") + pl.col("end_sec")) / 2).is_between(start_sec, end_sec, closed="left")

@@ -31,6 +31,7 @@ ALERT_HEX = "#ff3b30"
 STILL_HEX = "#9aa3ad"
 UNFOLLOWED_HEX = "#f2f4f6"
 STRIP_PX = 26
+SHOWN_AFTER_SEC = 1.0  # an encounter is often shorter than a viewer's glance
 TRACE_SEC = 2.0  # length of the path behind a road user
 MIN_LABEL_SHARE = 0.045  # boxes lower than this share of the picture get no label, unless a time to contact is known
 
@@ -41,7 +42,7 @@ def annotate_clip(
     source: Path,
     clip: Mapping[str, Any],
     tracks: pl.DataFrame,
-    active_pairs: Mapping[int, Sequence[tuple[int, int]]],
+    near_misses: pl.DataFrame,
     timeline: Sequence[Mapping[str, Any]] | None,
     target: Path,
     *,
@@ -53,7 +54,7 @@ def annotate_clip(
         source: the whole video
         clip: `start_sec` and `end_sec` in the video (a row of tables.MINED_CLIPS)
         tracks: tables.TRACKS of the video, or of the clip
-        active_pairs: track ids in an active near miss, by `frame_index`
+        near_misses: the rows of tables.NEAR_MISS_EVENTS to mark, each from its start to SHOWN_AFTER_SEC after its end
         timeline: samples of tables.TTC_SAMPLE (the `timeline` of tables.CLIP_TTC)
         target: where the MP4 goes
         long_edge_px: longest edge of the copy; a smaller video keeps its size
@@ -64,6 +65,10 @@ def annotate_clip(
     start_sec, end_sec = clip["start_sec"], clip["end_sec"]
     boxes = BoxTimeline(tracks.filter(pl.col("timestamp_sec").is_between(start_sec - 1.0, end_sec + 1.0)))
     ttc = TtcReadout(timeline or (), boxes.interval_sec)
+    meetings = [
+        (event["start_sec"], event["end_sec"] + SHOWN_AFTER_SEC, event["object_id_1"], event["object_id_2"])
+        for event in near_misses.to_dicts()
+    ]
     times: list[float] = []
     sound: list[AudioBlock] = []
     with VideoReader(source, start_sec=start_sec, end_sec=end_sec) as reader:
@@ -80,8 +85,8 @@ def annotate_clip(
                     rate_hz = AUDIO_RATE_HZ if reader.has_audio else None
                     writer = Mp4Writer(target, width, height + STRIP_PX, rate_hz)
                     painter = _Painter(width / item.width_px, ttc)
-                frame_index, shown = boxes.at(item.timestamp_sec)
-                pairs = active_pairs.get(frame_index, ()) if frame_index is not None else ()
+                _, shown = boxes.at(item.timestamp_sec)
+                pairs = [pair for start, end, *pair in meetings if start <= item.timestamp_sec <= end]
                 image = painter.painted(image, shown, pairs, item.timestamp_sec)
                 writer.write(_with_strip(image, item.timestamp_sec), item.timestamp_sec)
                 times.append(item.timestamp_sec)
@@ -143,7 +148,7 @@ class _Painter:
         )
 
     def painted(
-        self, image: Image, boxes: Sequence[ShownBox], pairs: Sequence[tuple[int, int]], timestamp_sec: float
+        self, image: Image, boxes: Sequence[ShownBox], pairs: Sequence[Sequence[int | None]], timestamp_sec: float
     ) -> Image:
         """`image` (h, w, 3) BGR with everything drawn in; `boxes` are in source pixels."""
         followed = [box for box in boxes if box.track_id is not None and not box.still]
@@ -191,11 +196,16 @@ class _Painter:
             points = np.array([point[1:] for point in path], np.int32).reshape(-1, 1, 2)
             cv2.polylines(image, [points], False, _bgr(TRACK_COLORS[box.track_id % len(TRACK_COLORS)]), 1, cv2.LINE_AA)
 
-    def _draw_pairs(self, image: Image, followed: Sequence[ShownBox], pairs: Sequence[tuple[int, int]]) -> None:
+    def _draw_pairs(self, image: Image, followed: Sequence[ShownBox], pairs: Sequence[Sequence[int | None]]) -> None:
+        """A red line between two in a near miss; from the middle of the lower edge to one in a near miss with us."""
         import cv2
 
-        centres = {box.track_id: _rounded(self._centre(box)) for box in followed}
-        bottoms = {box.track_id: round(min(box.xyxy_px[3] * self._scale, image.shape[0] - 24)) for box in followed}
+        centres: dict[int | None, tuple[int, int]] = {box.track_id: _rounded(self._centre(box)) for box in followed}
+        bottoms: dict[int | None, int] = {
+            box.track_id: round(min(box.xyxy_px[3] * self._scale, image.shape[0] - 24)) for box in followed
+        }
+        centres[None] = image.shape[1] // 2, image.shape[0] - 1  # the own vehicle
+        bottoms[None] = 0
         for first, second in pairs:
             if first not in centres or second not in centres:
                 continue

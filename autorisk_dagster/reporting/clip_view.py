@@ -108,7 +108,7 @@ def clip_views(data: ReportData) -> list[ClipView]:
             )
         start_sec, end_sec = ranked["start_sec"], ranked["end_sec"]
         tracks = data.tracks.filter(pl.col("timestamp_sec").is_between(start_sec, end_sec, closed="left"))
-        events = data.near_miss_events.filter(
+        events = data.shown_near_misses.filter(
             pl.col("timestamp_sec").is_between(start_sec, end_sec, closed="left")
         ).sort("timestamp_sec")
         rule = corrected[clip_id]["rule"]

@@ -90,6 +90,7 @@ def render_report(data: ReportData, target: Path) -> int:
         lowest=min((c for c in clips if c.has_ttc), key=lambda c: c.ttc["min_ttc_sec"], default=None),
         best_score=data.scores["fused_score"].max() if data.scores.height else None,
         near_misses=_near_misses(data, clips),
+        near_misses_v1=data.near_miss_events.filter(pl.col("version") == "1.0").height,
         strip=_strip(data, clips),
         figures={name: _json_in_html(figure) for name, figure in figures.items()},
         provenance=_provenance(data),
@@ -116,7 +117,7 @@ def _figures(data: ReportData, clips: list[ClipView]) -> dict[str, go.Figure]:
             data.scores,
             data.frame_signals,
             data.mined_clips,
-            data.near_miss_events,
+            data.shown_near_misses,
             severities=severities,
             min_score=data.profile.mining.min_score,
         )
@@ -195,7 +196,7 @@ def _near_misses(data: ReportData, clips: list[ClipView]) -> list[dict[str, Any]
     """Rows of the near-miss table, in time order, with the ranks of the clips that show them."""
     return [
         event | {"ranks": [clip.rank for clip in clips if clip.start_sec <= event["timestamp_sec"] < clip.end_sec]}
-        for event in data.near_miss_events.sort("timestamp_sec").to_dicts()
+        for event in data.shown_near_misses.to_dicts()
     ]
 
 
@@ -225,7 +226,7 @@ def _strip(data: ReportData, clips: list[ClipView]) -> Strip:
     return Strip(
         clips=placed,
         lanes=len(lanes),
-        near_misses=[time / duration for time in data.near_miss_events["timestamp_sec"]],
+        near_misses=[time / duration for time in data.shown_near_misses["timestamp_sec"]],
         ticks=[tick for tick in ticks if tick[0] <= 0.985],
         curve=_curve(plots.thinned(data.scores, 400), duration),
     )
@@ -275,7 +276,7 @@ def _provenance(data: ReportData) -> list[tuple[str, str]]:
         ("Profile", f"{profile.name}, settings {profile.digest()}"),
         ("Perception settings", profile.perception.digest()),
         ("Mining settings", profile.mining.digest()),
-        ("Near-miss settings", profile.near_miss.digest()),
+        ("Near-miss settings", f"1.0: {profile.near_miss.digest()}; v2: {profile.near_miss_v2.digest()}"),
         ("Time-to-contact settings", profile.ttc.digest()),
         ("Correction settings", f"rule set {profile.correction.rule_set}, {profile.correction.digest()}"),
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from autorisk_dagster import tables
 from autorisk_dagster.profile import Profile
 
 
@@ -54,3 +55,8 @@ class ReportData:
     generated_at: str
     media: Mapping[str, ClipMedia] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown_near_misses(self) -> pl.DataFrame:
+        """The events that the report is about, in time order; of the other version it gives the number only."""
+        return self.near_miss_events.filter(pl.col("version") == tables.NEAR_MISS_SHOWN).sort("timestamp_sec")

@@ -3,8 +3,9 @@
 Worst first, by these keys in turn:
 
 1. severity, as corrected; a clip that was never judged (null) comes last, but is listed: not judged is not safe
-2. level of the worst near miss in the clip (High, Medium, Low, none): the level and not the score, so that a difference
-   of a hundredth between two image-space scores does not outvote a car half a second away
+2. level of the worst near miss in the clip (High, Medium, Low, none), of version v2 (`tables.NEAR_MISS_SHOWN`): the
+   level and not the score, so that a difference of a hundredth between two scores does not outvote a car half a second
+   away
 3. shortest time to contact; then `inf` (nothing approaches), then null (cannot say)
 4. fused mining score, larger first
 5. clip id, so that the order never depends on the order of the input
@@ -28,8 +29,9 @@ def rank(
 ) -> pl.DataFrame:
     """Rank every clip of `corrected` (tables.CORRECTED_SEVERITIES).
 
-    Near-miss events (tables.NEAR_MISS_EVENTS) belong to a clip when their timestamp is in [start_sec, end_sec); an
-    event in two overlapping clips counts in both. `worst_risk_score` is null for a clip without events.
+    Near-miss events (tables.NEAR_MISS_EVENTS; those of version 1.0 are not counted) belong to a clip when their worst
+    moment is in [start_sec, end_sec); an event in two overlapping clips counts in both. `worst_risk_score` is null for
+    a clip without events.
 
     Returns:
         tables.SEVERITY_RANKING, rank 1 first.
@@ -39,6 +41,7 @@ def rank(
     """
     clips = {row["clip_id"]: row for row in mined_clips.iter_rows(named=True)}
     shortest = dict(clip_ttc.select("clip_id", "min_ttc_sec").iter_rows())
+    events = near_miss_events.filter(pl.col("version") == tables.NEAR_MISS_SHOWN)
     unknown = sorted(set(corrected["clip_id"]) - set(clips))
     if unknown:
         raise InputError(
@@ -48,9 +51,7 @@ def rank(
     ranked: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     for clip_id, severity in corrected.select("clip_id", "severity").iter_rows():
         clip = clips[clip_id]
-        inside = near_miss_events.filter(
-            pl.col("timestamp_sec").is_between(clip["start_sec"], clip["end_sec"], closed="left")
-        )
+        inside = events.filter(pl.col("timestamp_sec").is_between(clip["start_sec"], clip["end_sec"], closed="left"))
         row = {
             "clip_id": clip_id,
             "severity": severity,

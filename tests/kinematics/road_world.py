@@ -1,8 +1,8 @@
 """Road users in a known world, seen by a pinhole camera: boxes whose truth is known in metres.
 
-The camera looks along +z from `height_m` over the road, 1280x720 px with 832 px focal length (75 degrees across), pitched
-so that the horizon is where it is asked for. A road user is a cuboid on the road with a heading; its box is that of its
-eight projected corners. What is behind or out of the frame leaves no row.
+The camera looks along +z from `height_m` over the road, 1280x720 px with 832 px focal length (75 degrees across), with
+the horizon where it is asked for. A road user is a cuboid on the road with a heading; its box is that of its eight
+projected corners. What is behind or out of the frame leaves no row.
 """
 
 from __future__ import annotations
@@ -32,10 +32,15 @@ class User:
     label: str = "car"
 
 
-def straight(x: float, z: float, vx: float = 0.0, vz: float = 0.0, until_sec: float = math.inf) -> Callable[[float], Pose]:
-    """At (x, z) at time 0, at constant velocity until it stops at `until_sec`; heads where it drives, parked along z."""
+def straight(
+    x: float, z: float, vx: float = 0.0, vz: float = 0.0, until_sec: float = math.inf
+) -> Callable[[float], Pose]:
+    """At (x, z) at time 0, at constant velocity until it stops at `until_sec`; heads where it drives, else along z."""
     heading = math.degrees(math.atan2(vx, vz)) if vx or vz else 0.0
     return lambda t: (x + vx * min(t, until_sec), z + vz * min(t, until_sec), heading)
+
+
+FIXED = straight(0.0, 0.0)
 
 
 def film(
@@ -43,7 +48,7 @@ def film(
     seconds: float = 4.0,
     rate_hz: float = 10.0,
     *,
-    camera: Callable[[float], Pose] = straight(0, 0),
+    camera: Callable[[float], Pose] = FIXED,
     height_m: float = 1.4,
     horizon_px: float = 330.0,
     noise_px: float = 0.0,

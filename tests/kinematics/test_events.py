@@ -1,4 +1,4 @@
-"""Near-miss events from the track table: which rows count, frames without objects, times, active pairs."""
+"""Near-miss events from the track table: which rows count, frames without objects, times."""
 
 import polars as pl
 import pytest
@@ -39,50 +39,49 @@ def head_on(frames, changed=None):
 def test_an_event_carries_its_source_frame_and_true_time():
     # Motion needs two points: frame 1 is the first of the run (near, 6 px/frame), frame 3 the third.
     # Distance 90 - 3 * 12 = 54 px; at 12 px/frame and 10 frames a second 0.45 s.
-    events = find_near_misses(head_on(range(5)), SETTINGS, 10.0).events
+    events = find_near_misses(head_on(range(5)), SETTINGS, 10.0)
     tables.check(events, tables.NEAR_MISS_EVENTS)
     (event,) = events.to_dicts()
     assert (event["event_id"], event["frame_index"], event["source_frame"]) == ("e0001", 3, 9)
     assert event["timestamp_sec"] == pytest.approx(0.4 + 3 * 0.11)
     assert (event["object_id_1"], event["object_id_2"]) == (2, 5)
+    assert (event["version"], event["actors"]) == ("1.0", "car 2 and car 5")
+    assert event["start_sec"] == event["end_sec"] == event["timestamp_sec"]  # 1.0 knows one moment
     assert event["distance_px"] == pytest.approx(54)
     assert event["ttc_sec"] == pytest.approx(0.45)
 
 
 def test_the_rate_turns_frames_into_seconds():
-    (event,) = find_near_misses(head_on(range(4)), SETTINGS, 5.0).events.to_dicts()
+    (event,) = find_near_misses(head_on(range(4)), SETTINGS, 5.0).to_dicts()
     assert event["ttc_sec"] == pytest.approx(0.9)
 
 
 def test_a_processed_frame_without_objects_breaks_the_run():
     # frames 0-2 count to 2; 3 is empty; 4 and 5 count to 2, 6 confirms
-    events = find_near_misses(head_on([0, 1, 2, 4, 5, 6]), SETTINGS, 10.0).events
+    events = find_near_misses(head_on([0, 1, 2, 4, 5, 6]), SETTINGS, 10.0)
     assert events["frame_index"].to_list() == [6]
 
 
 @pytest.mark.parametrize("changed", [{"still": True}, {"track_id": None}])
 def test_still_and_unfollowed_rows_are_no_road_users(changed):
-    assert find_near_misses(head_on(range(5), changed), SETTINGS, 10.0).events.is_empty()
+    assert find_near_misses(head_on(range(5), changed), SETTINGS, 10.0).is_empty()
 
 
 def test_rows_may_come_in_any_order():
     tracks = head_on(range(8))
     shuffled = tracks.sample(fraction=1.0, shuffle=True, seed=4)
-    assert find_near_misses(shuffled, SETTINGS, 10.0).events.equals(find_near_misses(tracks, SETTINGS, 10.0).events)
+    assert find_near_misses(shuffled, SETTINGS, 10.0).equals(find_near_misses(tracks, SETTINGS, 10.0))
 
 
-def test_active_pairs_last_as_long_as_the_debounce():
-    # the event of frame 3 is active in 3, 4, 5 and 6; frame 7 emits the next
-    result = find_near_misses(head_on(range(7)), SETTINGS, 10.0)
-    assert result.active_pairs == {frame: [(2, 5)] for frame in (3, 4, 5, 6)}
+def test_events_are_numbered_and_debounced():
+    # the event of frame 3 holds for 3, 4, 5 and 6; frame 7 emits the next
     longer = find_near_misses(head_on(range(8)), SETTINGS, 10.0)
-    assert longer.events["event_id"].to_list() == ["e0001", "e0002"]
-    assert longer.events["frame_index"].to_list() == [3, 7]
+    assert longer["event_id"].to_list() == ["e0001", "e0002"]
+    assert longer["frame_index"].to_list() == [3, 7]
 
 
 def test_no_tracks_no_events():
     for tracks in (tables.empty(tables.TRACKS), head_on(range(3)).filter(pl.lit(False))):
-        result = find_near_misses(tracks, SETTINGS, 10.0)
-        assert result.events.schema == pl.Schema(tables.NEAR_MISS_EVENTS)
-        assert result.events.is_empty()
-        assert result.active_pairs == {}
+        events = find_near_misses(tracks, SETTINGS, 10.0)
+        assert events.schema == pl.Schema(tables.NEAR_MISS_EVENTS)
+        assert events.is_empty()

@@ -43,7 +43,7 @@ PAIRS = pair_frames(TRACKS, RATE_HZ, max(SWEEP_PX))
 
 
 def events_with(**changed):
-    return find_near_misses(TRACKS, SETTINGS.model_copy(update=changed), RATE_HZ).events.height
+    return find_near_misses(TRACKS, SETTINGS.model_copy(update=changed), RATE_HZ).height
 
 
 def test_the_sweep_counts_what_the_detector_finds_at_every_threshold():

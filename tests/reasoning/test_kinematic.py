@@ -231,6 +231,7 @@ def test_near_misses_of_version_1_are_evidence_but_alone_no_severity():
     """In a moving picture it fires on any two cars near each other in image space."""
     event = dict.fromkeys(tables.NEAR_MISS_EVENTS) | {
         "event_id": "e1",
+        "version": "1.0",
         "frame_index": 5,
         "timestamp_sec": 0.5,
         "object_id_1": 1,

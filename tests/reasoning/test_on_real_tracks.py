@@ -25,11 +25,12 @@ LABELS = {"Car": "car", "Van": "car", "Truck": "truck", "Tram": "train", "Pedest
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs ../shared/data/kitti_tracking")
 
 
-def kitti_tracks(sequence: str) -> pl.DataFrame:
+def kitti_tracks(sequence: str, max_occlusion: int = 3) -> pl.DataFrame:
+    """`max_occlusion`: 0 fully visible, 1 partly hidden, 2 largely hidden, 3 unknown."""
     rows = []
     for line in (FOLDER / f"{sequence}.txt").read_text().splitlines():
         frame, track, kind, *numbers = line.split()
-        if kind not in LABELS:
+        if kind not in LABELS or int(numbers[1]) > max_occlusion:
             continue
         label = LABELS[kind]
         box = [float(number) for number in numbers[3:7]]

@@ -181,13 +181,17 @@ def clip_row(number: int, start_sec: float, end_sec: float, peak_sec: float, sha
     }
 
 
-def event_row(time_sec: float = 2.5) -> dict[str, Any]:
+def event_row(time_sec: float = 2.5, version: str = "v2") -> dict[str, Any]:
     """One row of NEAR_MISS_EVENTS."""
     return {
         "event_id": "e1",
+        "version": version,
+        "actors": "car 3 and person 4",
         "frame_index": round(time_sec * 10),
         "source_frame": round(time_sec * 20),
         "timestamp_sec": time_sec,
+        "start_sec": time_sec - 0.5,
+        "end_sec": time_sec + 0.25,
         "object_id_1": 3,
         "object_id_2": 4,
         "class_1": "vehicle",
@@ -195,11 +199,14 @@ def event_row(time_sec: float = 2.5) -> dict[str, Any]:
         "label_1": "car",
         "label_2": "person",
         "distance_px": 42.0,
+        "gap_m": 3.5,
+        "closing_mps": 4.5,
         "ttc_sec": 1.25,
         "risk_score": 0.8123,
         "risk_level": "High",
         "conf_1": 0.9,
         "conf_2": 0.8,
+        "evidence": "time to collision 1.2 s, closing at 4.5 m/s",
     }
 
 
@@ -277,7 +284,7 @@ def report_data(folder: Path, profile: Profile) -> ReportData:
         tracks=track_rows(),
         mined_clips=tables.frame(clips, tables.MINED_CLIPS),
         clip_ttc=tables.frame([ttc_row("example-c01"), nothing_approaches], tables.CLIP_TTC),
-        near_miss_events=tables.frame([event_row()], tables.NEAR_MISS_EVENTS),
+        near_miss_events=tables.frame([event_row(), event_row(3.0, "1.0")], tables.NEAR_MISS_EVENTS),
         reason_outputs=tables.frame(
             [
                 reason_row("example-c01", "HIGH"),

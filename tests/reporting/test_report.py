@@ -158,7 +158,9 @@ def test_shares_of_the_signals_are_weight_times_score(page: Page) -> None:
 
 
 def test_near_misses_and_provenance(page: Page) -> None:
-    assert "0:02.50 car #3 and person #4 High 0.81 42 px 1.25 s 0.90 and 0.80 1" in page.text
+    measured = "time to collision 1.2 s, closing at 4.5 m/s"
+    assert f"0:02.50 car 3 and person 4 High 0.81 {measured} 0:02.0 to 0:02.8 0.90 and 0.80 1" in page.text
+    assert "found 1 event in this video" in page.text  # of version 1.0: counted, not listed
     for words in ("ab" * 32, "Detector nanodet-g", "Dagster run run-1234", "settings hash 0123456789abcdef"):
         assert words in page.text, words
 
@@ -212,7 +214,7 @@ def test_hostile_text_stays_text(data: ReportData, tmp_path: Path) -> None:
         tracks=track_rows(label=HOSTILE),
         mined_clips=data.mined_clips.with_columns(clip_path=pl.lit(HOSTILE)),
         clip_ttc=data.clip_ttc.with_columns(min_ttc_label=pl.lit(HOSTILE)),
-        near_miss_events=data.near_miss_events.with_columns(label_1=pl.lit(HOSTILE)),
+        near_miss_events=data.near_miss_events.with_columns(actors=pl.lit(HOSTILE), evidence=pl.lit(HOSTILE)),
         reason_outputs=tables.frame([hostile_row, unread], tables.REASON_OUTPUTS),
         provenance={HOSTILE: HOSTILE},
         generated_at=HOSTILE,

@@ -14,7 +14,9 @@ from autorisk_dagster.errors import InputError
 from autorisk_dagster.severity.ranking import rank, worst_severity
 
 
-def ranking(clips: dict[str, dict[str, Any]], events: list[tuple[float, str, float]] = ()) -> pl.DataFrame:
+def ranking(
+    clips: dict[str, dict[str, Any]], events: list[tuple[float, str, float]] = (), version: str = "v2"
+) -> pl.DataFrame:
     """Clips by id: severity, and optionally ttc, fused, start (10 s long each); events: (time, level, score)."""
     corrected = [
         dict.fromkeys(tables.CORRECTED_SEVERITIES) | {"clip_id": clip, "severity": facts["severity"]}
@@ -38,6 +40,8 @@ def ranking(clips: dict[str, dict[str, Any]], events: list[tuple[float, str, flo
         dict.fromkeys(tables.NEAR_MISS_EVENTS)
         | {
             "event_id": f"e{number}",
+            "version": version,
+            "actors": "car 1 and car 2",
             "timestamp_sec": at_sec,
             "risk_level": level,
             "risk_score": score,
@@ -106,6 +110,11 @@ def test_events_count_in_the_clip_from_its_start_to_before_its_end():
     rows = {row["clip_id"]: row for row in ranking(clips, events).to_dicts()}
     assert (rows["first"]["near_miss_events"], rows["first"]["worst_risk_score"]) == (2, 0.5)
     assert (rows["second"]["near_miss_events"], rows["second"]["worst_risk_score"]) == (1, 0.2)
+
+
+def test_events_of_version_1_do_not_count():
+    (row,) = ranking({"a": {"severity": "LOW"}}, [(1.0, "High", 0.9)], version="1.0").to_dicts()
+    assert (row["near_miss_events"], row["worst_risk_score"]) == (0, None)
 
 
 def test_a_clip_without_events_has_no_risk_rather_than_risk_zero():

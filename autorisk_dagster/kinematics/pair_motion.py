@@ -185,8 +185,7 @@ def pair_motion(
     error = np.hypot(lines.error[:, :2], wander_hz[:, None] * np.stack([side, distance], axis=1))
     steady = np.sign(velocity) * lines.without_step[:, :2] > STEADY_SHARE * np.abs(velocity)
     reach = reach + np.stack([np.zeros(len(reach)), depth_error * distance], axis=1)
-    body = np.stack([wide[keep], reach[:, 1]], axis=1)
-    ttc = _ttc(lines.value[:, :2], reach, body, velocity, np.where(steady, significance * error, np.inf))
+    ttc = _ttc(lines.value[:, :2], reach, wide[keep], velocity, np.where(steady, significance * error, np.inf))
     now_gap = np.linalg.norm(np.maximum(np.abs(lines.value[:, :2]) - reach, 0.0), axis=1)
     with np.errstate(all="ignore"):
         closing = np.where(np.isfinite(ttc) & (ttc > 0), now_gap / ttc, np.nan)
@@ -247,11 +246,12 @@ def _segments(
     return np.concatenate([[0], np.cumsum(breaks)])
 
 
-def _ttc(offset: Array, reach: Array, body: Array, velocity: Array, margin: Array) -> Array:
+def _ttc(offset: Array, reach: Array, wide: Array, velocity: Array, margin: Array) -> Array:
     """Time until two rectangles touch, per axis the interval in which they overlap; inf: not on a collision course.
 
-    An axis that still has a gap must close by more than `margin`. Where the two are beside each other already and close
-    in depth alone, only `body`, without the sides that a slanted view shows, counts as being in each other's way.
+    An axis that still has a gap must close by more than `margin`. Two that are beside each other already must be so by
+    their mere widths, `wide`, or close in across as well: the side of a car, which a slanted view adds to its box, is
+    in nobody's way.
     """
     with np.errstate(all="ignore"):
         closing = -np.sign(offset) * velocity
@@ -261,6 +261,6 @@ def _ttc(offset: Array, reach: Array, body: Array, velocity: Array, margin: Arra
         beyond = np.where(closing > 0, (np.abs(offset) + reach) / closing, (reach - np.abs(offset)) / -closing)
         leaves = np.where(closing == 0, np.inf, np.where((apart > 0) & ~certain, 0.0, beyond))
         enter = enters.max(axis=1)
-        in_the_way = (apart[:, 0] > 0) | (np.abs(offset[:, 0]) < body[:, 0])
+        in_the_way = (apart[:, 0] > 0) | (np.abs(offset[:, 0]) < wide) | certain[:, 0]
         ttc = np.where((enter < leaves.min(axis=1)) & (enter > 0) & in_the_way, enter, np.inf)
     return np.where(np.isnan(velocity).any(axis=1), np.nan, ttc)

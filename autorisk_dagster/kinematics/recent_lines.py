@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW_SEC: Final = 1.0
+SLOW_WINDOW_SEC, SLOW_SAMPLES = 1.6, 6  # how far to go for so many samples at a low rate
 MIN_SAMPLES: Final = 3
 MIN_SPAN_SEC: Final = 0.25  # a shorter history is mostly the detector's jitter
 STEPS: Final = 3
 TUKEY: Final = 4.685  # 95 % efficiency on normal errors
+MIN_FREEDOM: Final = 3.0  # Student's factor for fewer would need a second to see anything; `floor` bounds those
 TWO_SIGMA: Final = 0.97725  # of a normal distribution, one-sided
 INDEPENDENT_HZ: Final = 10.0  # box errors of neighbouring frames are alike: more samples a second add no certainty
 _ROWS_AT_ONCE: Final = 40_000
@@ -44,7 +46,7 @@ class RecentLines:
 
 
 def recent_lines(times_sec: Array, values: Array, floor: Array, segment: NDArray[np.int64]) -> RecentLines:
-    """Lines through each sample's history: it and those before it, at most WINDOW_SEC, of the same segment.
+    """Lines through each sample and its history of at most WINDOW_SEC (SLOW_WINDOW_SEC) in the same segment.
 
     Args:
         times_sec: (n,) rising within a segment
@@ -58,8 +60,10 @@ def recent_lines(times_sec: Array, values: Array, floor: Array, segment: NDArray
     begins = np.searchsorted(segment, segment) if count else position
     # one axis on which segments lie apart, so that one search finds every window's start
     apart = times_sec - times_sec[begins] if count else times_sec
-    axis = segment * (float(apart.max(initial=0.0)) + 2 * WINDOW_SEC) + apart
-    first = np.maximum(np.searchsorted(axis, axis - WINDOW_SEC - 1e-6), begins)
+    axis = segment * (float(apart.max(initial=0.0)) + 2 * SLOW_WINDOW_SEC) + apart
+    first = np.searchsorted(axis, axis - WINDOW_SEC - 1e-6)
+    enough = np.maximum(np.searchsorted(axis, axis - SLOW_WINDOW_SEC - 1e-6), position - (SLOW_SAMPLES - 1))
+    first = np.maximum(np.minimum(first, enough), begins)
     span = times_sec - times_sec[first] if count else times_sec
     usable = np.flatnonzero((position - first + 1 >= MIN_SAMPLES) & (span >= MIN_SPAN_SEC))
     for start in range(0, len(usable), _ROWS_AT_ONCE):
@@ -103,7 +107,7 @@ def _fitted(x: Array, y: Array, counted: NDArray[np.bool_], floor: Array, thinni
 def _student(freedom: Array) -> Array:
     from scipy.special import stdtrit  # costs 0.2 s to import
 
-    quantile: Array = stdtrit(freedom, TWO_SIGMA)
+    quantile: Array = stdtrit(np.maximum(freedom, MIN_FREEDOM), TWO_SIGMA)
     return quantile
 
 

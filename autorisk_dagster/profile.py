@@ -93,7 +93,7 @@ class NearMissV2Settings(Section):
     min_closing_mps: float = Field(1.5, gt=0, description="least closing speed of two road users")
     significance: float = Field(2.5, gt=0, description="standard errors by which they must close in")
     min_confidence: float = Field(0.45, gt=0, le=1, description="of the weaker road user of a pair, median")
-    min_dwell_sec: float = Field(0.3, gt=0, description="shortest encounter")
+    min_dwell_sec: float = Field(0.2, gt=0, description="shortest encounter")
     bridge_sec: float = Field(0.5, gt=0, description="an encounter may fail its conditions for so long")
     debounce_sec: float = Field(3.0, gt=0, description="what follows sooner between the same two is the same encounter")
     drac_mps2: float = Field(3.4, gt=0, description="braking needed of the own vehicle at which an encounter begins")

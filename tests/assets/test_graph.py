@@ -94,8 +94,11 @@ def test_the_two_cars_are_followed_and_their_meeting_is_mined_and_judged(world: 
     events = fleet.table("near_miss_events", key)
     # Each drives 6.5 px a frame; their distance is 28 + 130 |3 - t| px, under 100 px for t > 2.45 s: the
     # frames from 2.5 to 2.9 s are the five that confirm.
-    assert events.height == 1
-    assert events["timestamp_sec"][0] == pytest.approx(2.9, abs=0.11)
+    first, second = events.sort("version").to_dicts()
+    assert (first["version"], first["timestamp_sec"]) == ("1.0", pytest.approx(2.9, abs=0.11))
+    # v2 knows one encounter of them, which begins before and has its worst moment where they meet at 3 s
+    assert (second["version"], second["start_sec"] < 2.9) == ("v2", True)
+    assert second["timestamp_sec"] == pytest.approx(2.9, abs=0.3)
     reasons = fleet.table("reason_outputs", key)
     assert reasons["outcome"].to_list() == ["severity"] * clips.height
     assert reasons["reasoner"].unique().to_list() == ["kinematic"]

@@ -78,7 +78,9 @@ def clip_ttc(
     code_version=code_version(2, "near_miss", "near_miss_v2", "perception"),
     check_specs=[schema_check("near_miss_events")],
 )
-def near_miss_events(source_video: pl.DataFrame, tracks: pl.DataFrame, profiles: Profiles) -> dg.MaterializeResult:
+def near_miss_events(
+    source_video: pl.DataFrame, tracks: pl.DataFrame, conflict_measures: pl.DataFrame, profiles: Profiles
+) -> dg.MaterializeResult:
     """Near misses of both versions: 1.0 exactly as the document says, and v2 in metres and seconds.
 
     Metadata shows what the filters of 1.0 removed and how its count depends on `proximity_px`.
@@ -97,7 +99,7 @@ def near_miss_events(source_video: pl.DataFrame, tracks: pl.DataFrame, profiles:
                 find_near_misses(tracks, profile.near_miss, rate_hz),
                 find_near_misses_v2(
                     tracks,
-                    tables.empty(tables.CONFLICT_MEASURES),
+                    conflict_measures,
                     (facts["width_px"], facts["height_px"]),
                     rate_hz,
                     profile.near_miss_v2,

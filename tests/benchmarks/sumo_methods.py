@@ -17,6 +17,7 @@ import polars as pl
 from autorisk_dagster import tables
 from autorisk_dagster.kinematics.conflict_measures import conflict_measures
 from autorisk_dagster.kinematics.events import find_near_misses
+from autorisk_dagster.kinematics.near_miss_v2 import find_near_misses_v2
 from autorisk_dagster.profile import CameraSettings, Profile
 from autorisk_dagster.reasoning import rules
 from autorisk_dagster.reasoning.evidence import Actor, clip_evidence
@@ -81,15 +82,27 @@ def near_miss_v1_unfiltered(case: Case) -> Iterator[Report]:
 
 def _v1(case: Case, *, filters: bool) -> Iterator[Report]:
     settings = case.profile.near_miss.model_copy(update={"filters_enabled": filters})
-    for event in find_near_misses(case.tracks, settings, RATE_HZ).events.iter_rows(named=True):
+    for event in find_near_misses(case.tracks, settings, RATE_HZ).iter_rows(named=True):
         ids = (event["object_id_1"], event["object_id_2"])
         at_sec = event["timestamp_sec"]
         yield Report(ids, at_sec, at_sec, event["risk_score"], LEVELS.index(event["risk_level"]))
 
 
+def near_miss_v2(case: Case) -> Iterator[Report]:
+    """Profile v2: pairs of road users, and the own vehicle by its conflict measures."""
+    events = find_near_misses_v2(case.tracks, case.conflicts, case.frame_size, RATE_HZ, case.profile.near_miss_v2)
+    for event in events.iter_rows(named=True):
+        other = event["object_id_2"]
+        ids = (OWN, event["object_id_1"]) if other is None else (event["object_id_1"], other)
+        level = LEVELS.index(event["risk_level"])
+        # an encounter is known as one when it has lasted long enough
+        raised_sec = min(event["start_sec"] + case.profile.near_miss_v2.min_dwell_sec, event["timestamp_sec"])
+        yield Report(ids, raised_sec, event["timestamp_sec"], event["risk_score"], level)
+
+
 def kinematic_severity(case: Case) -> Iterator[Report]:
     """The kinematic reasoner's findings in clips of 10 s, one every 5 s; ranked by severity, then time to contact."""
-    events = find_near_misses(case.tracks, case.profile.near_miss, RATE_HZ).events
+    events = find_near_misses(case.tracks, case.profile.near_miss, RATE_HZ)
     silent = tables.empty(tables.FRAME_SIGNALS)
     for clip in _clips(case.tracks).iter_rows(named=True):
         evidence = clip_evidence(clip, case.tracks, case.conflicts, events, silent, case.frame_size)
@@ -130,10 +143,11 @@ def nearest_box(case: Case) -> Iterator[Report]:
 METHODS: Final[dict[str, Method]] = {
     "v1.0": near_miss_v1,
     "v1.0, filters off": near_miss_v1_unfiltered,
+    "v2": near_miss_v2,
     "kinematic severity": kinematic_severity,
     "nearest box": nearest_box,
 }
-READ_CAMERA: Final = ("kinematic severity",)  # the others do not ask for the camera
+READ_CAMERA: Final = ("v2", "kinematic severity")  # the others do not ask for the camera
 
 
 def _clips(tracks: pl.DataFrame) -> pl.DataFrame:

@@ -125,6 +125,10 @@ def rules(order: Order, laps: Laps) -> Facts:
     if order["records"]:
         folds_again = plain.leave_one_out_plainly(records, each, plain.records)
         laps.lap("leave one out, records")
+        plain.search_plainly(records, each, plain.published)
+        laps.lap("search, published")
+        plain.leave_one_out_plainly(records, each, plain.published)
+        laps.lap("leave one out, published")
         again += folds_again
     _divide(laps, ("search, ours", "leave one out, ours"))
     by_draw = found.sort("draw")

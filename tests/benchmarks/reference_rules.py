@@ -1,17 +1,19 @@
 """The seed's rule search written plainly: for each draw, for each clip, the six rules; then a confusion matrix.
 
 Seed 000, stage 3: "random search with LOOCV validation". Leave-one-out is the same search once more for every clip,
-scored on the others, as the program published with the seed (AutoRisk-RM) does it. Twice:
+scored on the others, as the program published with the seed (AutoRisk-RM) does it. Three times:
 
-- `records`: as that program does it, over the clips' records: each is copied with the corrected severity, the one
-  before and the rule in it, and scored by its name. In its favour: the copies are shallow (its own are deep), the TTC
-  and the fused score are looked up beforehand, and leaving a clip out spares correcting it.
+- `published`: as that program does it, over deep copies of the clips' records. In its favour: the TTC and the fused
+score   are looked up beforehand, the records hold only what the rules read, and leaving a clip out spares correcting
+it. - `records`: the same with shallow copies: each with the corrected severity, the one before and the rule in it,
+scored by   its name.
 - `tight`: the least work a plain loop can do: tuples in, severities out, no rule named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +90,11 @@ def tight(rows: Sequence[Row], draw: Draw) -> Score:
     """Correct and score tuples."""
     predicted = [corrected(severity, ttc, fused, critical, draw)[0] for _, severity, ttc, fused, critical in rows]
     return scored_by_matrix([row[0] for row in rows], predicted)
+
+
+def published(rows: Sequence[Record], draw: Draw) -> Score:
+    """`records` on deep copies, which keep a draw from changing what the next one reads."""
+    return records(deepcopy(rows), draw)
 
 
 def records(rows: Sequence[Record], draw: Draw) -> Score:

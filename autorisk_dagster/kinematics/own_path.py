@@ -153,7 +153,13 @@ def common_motion(tracks: Sequence[Track], track: Track) -> OwnMotion:
 
     What stands has x' = w z and closes at V + w x: the medians of x' / z and of closing - (x' / z) x are w and V.
     """
-    others = [other for other in tracks if other is not track]
+    first_sec, last_sec = track.times_sec[0] - COMMON_SEC, track.times_sec[-1]
+    # only who was there meanwhile: a long video has thousands of road users
+    others = [
+        other
+        for other in tracks
+        if other is not track and other.times_sec[-1] > first_sec and other.times_sec[0] <= last_sec
+    ]
     found = np.full((2, len(track.times_sec)), np.nan)
     if len(others) >= MIN_OTHERS:
         rate = np.concatenate([other.drift_mps.mean(axis=1) / other.distance.m for other in others])

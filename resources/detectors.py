@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import dagster as dg
 from pydantic import PrivateAttr
 
@@ -11,7 +13,11 @@ from autorisk_dagster.profile import Profile
 
 
 class Detectors(dg.ConfigurableResource["Detectors"]):
-    """Builds the detector a profile asks for, and no other. `device` and `threads` are settings of the machine."""
+    """Builds the detector a profile asks for, and no other. `device` and `threads` are settings of the machine.
+
+    `threads` 0: one for each core that this process may use. onnxruntime's own 0 counts the machine's cores, also those
+    that a container or `taskset` keeps from it.
+    """
 
     device: str = "cpu"
     threads: int = 0
@@ -34,12 +40,14 @@ class Detectors(dg.ConfigurableResource["Detectors"]):
         if profile.detector.backend == "nanodet":
             from autorisk_dagster.perception.nanodet import NanoDetDetector
 
-            return NanoDetDetector(min_confidence=limits.min_confidence, nms_iou=limits.nms_iou, threads=self.threads)
+            return NanoDetDetector(
+                min_confidence=limits.min_confidence, nms_iou=limits.nms_iou, threads=self.threads or _usable_cores()
+            )
         if profile.detector.backend == "openvino":
             from autorisk_dagster.perception.openvino_nanodet import OpenVinoNanoDetDetector
 
             return OpenVinoNanoDetDetector(
-                min_confidence=limits.min_confidence, nms_iou=limits.nms_iou, threads=self.threads
+                min_confidence=limits.min_confidence, nms_iou=limits.nms_iou, threads=self.threads or _usable_cores()
             )
         from autorisk_dagster.perception.ultralytics_yolo import UltralyticsDetector
 
@@ -48,3 +56,9 @@ class Detectors(dg.ConfigurableResource["Detectors"]):
         return UltralyticsDetector(
             profile.detector.weights, device=self.device, min_confidence=limits.min_confidence, nms_iou=limits.nms_iou
         )
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

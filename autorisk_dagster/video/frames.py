@@ -37,7 +37,7 @@ class Scalers:
         )
 
 
-def _reduced(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def reduced(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """Grey `picture` at a smaller size: halved while it stays large enough, the rest bilinear.
 
     Each halving is the mean of 2 x 2, so that no step looks past pixels. Against OpenCV's INTER_AREA in one step, which
@@ -97,7 +97,7 @@ class VideoFrame:
             plane = frame.planes[0]
             rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]
             picture: NDArray[np.uint8] = rows[: frame.height, : frame.width]
-            picture = _reduced(picture, width, height)
+            picture = reduced(picture, width, height)
             full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
             # swscale writes grey as full range, so a stream that is grey to begin with is taken as such.
             if not full and frame.format.name != "gray":

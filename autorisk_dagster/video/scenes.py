@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autorisk_dagster.errors import InputError
+from autorisk_dagster.video.frames import reduced
 
 _WIDTH_PX, _HEIGHT_PX = 64, 36
 _BLOCKS = 4
@@ -50,7 +51,7 @@ class SceneCutDetector:
 
     def is_cut(self, gray: NDArray[np.uint8]) -> bool:
         """True where `gray`, uint8 (h, w) of any size, begins a new scene. The first frame never does."""
-        picture = cv2.resize(gray, (_WIDTH_PX, _HEIGHT_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
+        picture = reduced(gray, _WIDTH_PX, _HEIGHT_PX).astype(np.float32)
         if not self._before:
             self._before.append(picture)
             return False

@@ -14,6 +14,8 @@ from autorisk_dagster.errors import BackendError
 from autorisk_dagster.perception import nanodet
 from autorisk_dagster.perception.detections import is_own_vehicle
 from autorisk_dagster.perception.nanodet import NanoDetDetector, decode, letterbox
+from autorisk_dagster.profile import Profile
+from resources.detectors import Detectors
 
 VIDEOS = Path(__file__).parents[2].parent / "shared" / "data" / "video"
 
@@ -181,3 +183,18 @@ def test_missing_or_changed_weights_are_refused(
     monkeypatch.setattr(nanodet, "files", lambda _package: tmp_path)
     with pytest.raises(BackendError, match=r"nanodet_g_416_coco\.onnx.*convert_nanodet\.py"):
         NanoDetDetector()
+
+
+def test_the_detector_uses_only_the_cores_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container or `taskset` leaves one core of the machine's two: a second thread would only be in the way."""
+    import os
+
+    asked = []
+    build = NanoDetDetector.__init__
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {3}, raising=False)
+    monkeypatch.setattr(
+        NanoDetDetector, "__init__", lambda self, **given: asked.append(given["threads"]) or build(self, **given)
+    )
+    Detectors().get(Profile(name="test"))
+    Detectors(threads=2).get(Profile(name="test"))
+    assert asked == [1, 2]

@@ -73,7 +73,7 @@ class Batch:
             self.store(
                 "source_video", key, tables.frame([video_row(video_id=key, profile="tiny")], tables.SOURCE_VIDEO)
             )
-            for name in ("frame_signals", "tracks", "clip_ttc", "near_miss_events"):
+            for name in set(INPUTS) - {"source_video", "mined_clips"}:
                 self.store(name, key, tables.empty(tables.TABLES[name]))
 
     def store(self, asset: str, key: str, table: pl.DataFrame) -> None:

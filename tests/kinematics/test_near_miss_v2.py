@@ -58,6 +58,14 @@ def test_a_rear_end_collision_is_found(camera):
     assert event["timestamp_sec"] == pytest.approx(2.1, abs=0.2)
 
 
+def test_a_collision_after_which_nothing_is_seen_is_low():
+    """They may have passed each other at another depth."""
+    tracks = film([*CRASH, *PARKED], **MAST)
+    (event,) = found(tracks.filter(pl.col("timestamp_sec") < 1.85))
+    assert (event["actors"], event["risk_level"]) == ("car 1 and car 2", "Low")
+    assert "what came after was not seen" in event["evidence"]
+
+
 @pytest.mark.parametrize("camera", [DASHCAM, MAST])
 def test_a_driver_who_brakes_in_the_last_second_is_a_near_miss_without_contact(camera):
     # car 1 at 10 m/s aims at car 2, which stands across its way, and stops 2.3 m short of it

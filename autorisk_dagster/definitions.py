@@ -6,9 +6,9 @@ import os
 
 import dagster as dg
 
-from assets import conflicts, ingest, kinematics, mining, perception, reasoning, reporting, saliency, severity
+from assets import conflicts, ingest, kinematics, mining, perception, reasoning, reporting, saliency, severity, verification
 from autorisk_dagster.io import FrameStore
-from autorisk_dagster.jobs import fleet_batch, process_video, reparse, supplement
+from autorisk_dagster.jobs import fleet_batch, judge_gestures, process_video, reparse, supplement
 from autorisk_dagster.paths import CONFIGS, data_folder
 from autorisk_dagster.schedules import nightly_fleet_batch
 from resources.answers import AnswerStore
@@ -17,6 +17,7 @@ from resources.media_store import MediaStore
 from resources.profiles import Profiles
 from resources.progress import Progress
 from resources.reasoners import Reasoners
+from resources.verifiers import Verifiers
 
 
 @dg.definitions
@@ -25,9 +26,9 @@ def defs() -> dg.Definitions:
     data = data_folder()
     return dg.Definitions(
         assets=dg.load_assets_from_modules(
-            [ingest, perception, mining, kinematics, conflicts, reasoning, saliency, severity, reporting]
+            [ingest, perception, mining, kinematics, conflicts, reasoning, saliency, verification, severity, reporting]
         ),
-        jobs=[process_video, fleet_batch, reparse, supplement],
+        jobs=[process_video, fleet_batch, reparse, supplement, judge_gestures],
         schedules=[nightly_fleet_batch],
         executor=dg.in_process_executor,
         resources={
@@ -36,6 +37,7 @@ def defs() -> dg.Definitions:
             "profiles": Profiles(folder=str(CONFIGS)),
             "detectors": Detectors(device=os.environ.get("AUTORISK_DEVICE", "cpu")),
             "reasoners": Reasoners(),
+            "verifiers": Verifiers(root=str(data / "verification")),
             "answers": AnswerStore(root=str(data / "answers")),
             "progress": Progress(console=os.environ.get("AUTORISK_PROGRESS") == "1"),
         },

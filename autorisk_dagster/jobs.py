@@ -13,6 +13,7 @@ PER_VIDEO = (
     "clip_ttc",
     "conflict_measures",
     "near_miss_events",
+    "verified_events",
     "reason_outputs",
     "saliency_maps",
     "corrected_severities",
@@ -55,4 +56,10 @@ supplement = _rereading(
     "supplement",
     "supplement",
     "Asks the model a second time where a judgement lacks its prediction or action, and makes what depends on it.",
+)
+
+judge_gestures = dg.define_asset_job(
+    "judge_gestures",
+    selection=dg.AssetSelection.assets("gesture_verdicts"),
+    description="Show the recorded gesture proposals to the verifier; needs no video.",
 )

@@ -256,6 +256,44 @@ SALIENCY_MAPS: Schema = {
     "reason": pl.String,  # why nothing was measured
 }
 
+VERIFICATIONS = ("confirmed", "rejected", "failed", "not_run")  # the first two only where the model was heard
+
+VERIFIED_EVENTS: Schema = {
+    "event_id": pl.String,  # of NEAR_MISS_EVENTS
+    "version": pl.String,
+    "actors": pl.String,
+    "timestamp_sec": pl.Float64,
+    "risk_level": pl.Enum(["Low", "Medium", "High"]),
+    "outcome": pl.Enum(VERIFICATIONS),
+    "reason_category": pl.String,  # null, like the next two, where the model was not heard
+    "rationale": pl.String,
+    "stated_confidence": pl.Float64,  # written by the model, not measured
+    "verifier": pl.String,  # model id; "stub": no endpoint is set
+    "contract_hash": pl.String,
+    "evidence_frames": pl.Int64,
+    "tries": pl.Int64,
+    "latency_sec": pl.Float64,
+    "error": pl.String,
+}
+
+GESTURE_VERDICTS: Schema = {
+    "file_name": pl.String,
+    "event_id": pl.String,  # the file's stem where the file is no proposal
+    "proposed_intent": pl.String,  # null, like all of the proposal, where the file is no proposal
+    "final_intent": pl.String,
+    "local_confidence": pl.Float64,
+    "labelled_intentional": pl.Boolean,  # the truth, where a person labelled it
+    "outcome": pl.Enum(VERIFICATIONS),
+    "reason_category": pl.String,  # null, like the next two, where the model was not heard
+    "rationale": pl.String,
+    "stated_confidence": pl.Float64,
+    "verifier": pl.String,
+    "contract_hash": pl.String,
+    "tries": pl.Int64,
+    "latency_sec": pl.Float64,
+    "error": pl.String,
+}
+
 CORRECTED_SEVERITIES: Schema = {
     "clip_id": pl.String,
     "raw_severity": SEVERITY,
@@ -291,6 +329,8 @@ TABLES: dict[str, Schema] = {
     "near_miss_events": NEAR_MISS_EVENTS,
     "reason_outputs": REASON_OUTPUTS,
     "saliency_maps": SALIENCY_MAPS,
+    "verified_events": VERIFIED_EVENTS,
+    "gesture_verdicts": GESTURE_VERDICTS,
     "corrected_severities": CORRECTED_SEVERITIES,
     "severity_ranking": SEVERITY_RANKING,
 }
@@ -350,6 +390,8 @@ SHARES = (
     "raised_by_share",
     "risk_score",
     "worst_risk_score",
+    "stated_confidence",
+    "local_confidence",
 )
 NEVER_NULL = (
     "video_id",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from autorisk_dagster.kinematics.near_miss_v2 import OWN_VEHICLE
 from autorisk_dagster.verification.contract import Contract, Proposal, Verdict, load_schema, read
 
 SYSTEM_PROMPT: Final = """\
@@ -52,7 +53,6 @@ parked_vehicle, stopped_traffic, occlusion, perspective_overlap, ample_margin, d
 - When uncertain, set confirmed to false and reason_category to unknown"""
 
 VERDICT_SCHEMA: Final = load_schema("near_miss_verdict")
-OWN_VEHICLE: Final = "own vehicle"
 _MEASURED: Final = ("ttc_sec", "gap_m", "closing_mps", "distance_px")
 
 Box = tuple[float, float, float, float]

@@ -71,7 +71,7 @@ def verified_events(
     media: MediaStore,
     verifiers: Verifiers,
 ) -> dg.MaterializeResult:
-    """Each near miss of profile v2 as a vision-language model sees it: confirmed, rejected with the reason, or not heard.
+    """Each near miss of profile v2 as a vision-language model sees it: confirmed, rejected with a reason, or not heard.
 
     A rejected event stays in `near_miss_events`; without an endpoint every outcome is "not_run".
     """

@@ -6,7 +6,18 @@ import os
 
 import dagster as dg
 
-from assets import conflicts, ingest, kinematics, mining, perception, reasoning, reporting, saliency, severity, verification
+from assets import (
+    conflicts,
+    ingest,
+    kinematics,
+    mining,
+    perception,
+    reasoning,
+    reporting,
+    saliency,
+    severity,
+    verification,
+)
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.jobs import fleet_batch, judge_gestures, process_video, reparse, supplement
 from autorisk_dagster.paths import CONFIGS, data_folder

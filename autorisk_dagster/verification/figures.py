@@ -1,7 +1,7 @@
 """What a verifier changes: alarms with and without it, and, where the truth is known, false alarms and what is lost.
 
-Source: seed 001, "Show what breaks without Cosmos". A verdict is an opinion of a model, not the truth: without labels the
-figures say how many alarms it took away, not how many of them were false.
+Source: seed 001, "Show what breaks without Cosmos". A verdict is an opinion of a model, not the truth: without labels
+the figures say how many alarms it took away, not how many of them were false.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Gestures that a local tracker proposed and somebody recorded: a folder of JSON files with their frames or videos.
 
-Each `*.json` holds `schemas/recorded_gesture.json`: what a request to the service holds, with the names of JPEG files or
-of a video in place of the pictures, and the truth where it was labelled. Files are looked for in the folder only.
+Each `*.json` holds `schemas/recorded_gesture.json`: what a request to the service holds, with the names of JPEG files
+or of a video in place of the pictures, and the truth where it was labelled. Files are looked for in the folder only.
 """
 
 from __future__ import annotations

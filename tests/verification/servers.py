@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -55,14 +55,18 @@ RAW: dict[str, bytes] = {
 }
 
 
+Reply = Callable[[dict[str, Any]], str]  # from what the model was told to its text
+
+
 class FaultyEndpoint:
     """An ASGI application; each request takes the next of `plan`, the last one for ever.
 
     A step is a name in CONTENTS or RAW, an HTTP status, or: "slow" never answers, "cut off" closes the connection in
     the body, "drip" sends one byte and stalls, "huge" sends 4 MiB, "HTML" is no JSON, "redirect" points elsewhere.
+    A function gives the content for the context that it was sent.
     """
 
-    def __init__(self, plan: Sequence[str | int]) -> None:
+    def __init__(self, plan: Sequence[str | int | Reply]) -> None:
         self.plan = list(plan)
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -79,7 +83,11 @@ class FaultyEndpoint:
             self.requests.append({"path": scope["path"], **json.loads(body)})
             self.headers.append({key.decode(): value.decode() for key, value in scope["headers"]})
             step = self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
-        await self._answer(step, receive, send)
+        if callable(step):
+            told = json.loads(json.loads(body)["messages"][1]["content"][-1]["text"])
+            await _send(send, completion(step(told)))
+        else:
+            await self._answer(step, receive, send)
 
     async def _answer(self, step: str | int, receive: Any, send: Any) -> None:
         status, kind, content = 200, b"application/json", b""
@@ -87,8 +95,7 @@ class FaultyEndpoint:
         if isinstance(step, int):
             status, content = step, b'{"error": "busy"}'
         elif step in CONTENTS:
-            choice = {"message": {"role": "assistant", "content": CONTENTS[step]}, "finish_reason": "stop"}
-            content = json.dumps({"choices": [choice]}).encode()
+            content = completion(CONTENTS[step])
         elif step in RAW:
             content = RAW[step]
         elif step == "HTML":
@@ -108,8 +115,21 @@ class FaultyEndpoint:
             return  # uvicorn closes the connection of an application that leaves its answer unfinished
         else:
             raise AssertionError(step)
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind), *extra]})
-        await send({"type": "http.response.body", "body": content})
+        await _send(send, content, status, [(b"content-type", kind), *extra])
+
+
+def completion(content: Any) -> bytes:
+    """The body of a chat completion."""
+    choice = {"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+    return json.dumps({"choices": [choice]}).encode()
+
+
+JSON = ((b"content-type", b"application/json"),)
+
+
+async def _send(send: Any, body: bytes, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = JSON) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+    await send({"type": "http.response.body", "body": body})
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ class ServedModelSettings:
     """Where the endpoint is, and how a clip is sent.
 
     Attributes:
-        url: base URL, up to and including `/v1`
+        url: base URL, with or without the `/v1` of the protocol, as seed 001 and the servers' own pages give it
         model: the name the endpoint knows it by
         video_as: "mp4" (a video of the sampled frames) or "frames" (pictures, each after its time)
         dialect: "vllm" (NIM too) adds the fields by which those sample a video; "openai" sends only the protocol's own
@@ -77,7 +77,7 @@ class ServedModel:
         self.settings = settings
         self.concurrency = settings.concurrency
         self._client = openai.OpenAI(
-            base_url=settings.url,
+            base_url=f"{settings.url.rstrip('/').removesuffix('/v1')}/v1",
             api_key=environment.get(KEY_VARIABLE) or "none",
             timeout=settings.timeout_sec,
             max_retries=settings.retries,

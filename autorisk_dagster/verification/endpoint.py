@@ -82,7 +82,7 @@ class Completion:
     tries: int
 
 
-class EndpointError(BackendError):
+class NoAnswerError(BackendError):
     """No answer could be had. `raw_text`: what the server said, cut to the allowed bytes; `tries`: requests sent."""
 
     def __init__(self, failure: str, raw_text: str = "", tries: int = 0) -> None:
@@ -115,7 +115,7 @@ class ChatClient:
         """The model's answer to `messages`.
 
         Raises:
-            EndpointError: no text came, with what was tried and received.
+            NoAnswerError: no text came, with what was tried and received.
         """
         body = json.dumps(
             {
@@ -132,8 +132,8 @@ class ChatClient:
             except _PassingError as error:
                 pause_sec = max(self.endpoint.backoff_sec * 2 ** (tried - 1), error.pause_sec)
                 if tried == self.endpoint.tries or time.monotonic() + pause_sec >= end:
-                    raise EndpointError(f"{error} (tries: {tried})", error.raw_text, tried) from error
-            except EndpointError as error:
+                    raise NoAnswerError(f"{error} (tries: {tried})", error.raw_text, tried) from error
+            except NoAnswerError as error:
                 error.tries = tried
                 raise
             time.sleep(pause_sec)
@@ -160,10 +160,10 @@ class ChatClient:
         if response.status_code in _TRY_AGAIN:
             raise _PassingError(f"the server answered {response.status_code}", _text(received), _asked_pause(response))
         if response.status_code != 200:
-            raise EndpointError(f"the server answered {response.status_code}", _text(received))
+            raise NoAnswerError(f"the server answered {response.status_code}", _text(received))
         kind = response.headers.get("content-type", "none").partition(";")[0].strip().lower()
         if kind != "application/json":
-            raise EndpointError(f"the answer is {kind[:60]}, not application/json", _text(received))
+            raise NoAnswerError(f"the answer is {kind[:60]}, not application/json", _text(received))
         return received
 
     def _received(self, response: httpx.Response, end: float) -> bytes:
@@ -172,7 +172,7 @@ class ChatClient:
             received += chunk
             if len(received) > self.endpoint.max_answer_bytes:
                 kept = bytes(received[: self.endpoint.max_answer_bytes])
-                raise EndpointError(f"the answer is over {self.endpoint.max_answer_bytes} bytes", _text(kept))
+                raise NoAnswerError(f"the answer is over {self.endpoint.max_answer_bytes} bytes", _text(kept))
             if time.monotonic() > end:
                 raise _PassingError(f"no whole answer within {self.endpoint.deadline_sec:g} s", _text(bytes(received)))
         return bytes(received)
@@ -185,12 +185,12 @@ def _completion(received: bytes, tried: int) -> Completion:
         choice = json.loads(received)["choices"][0]
         content, finish = choice["message"]["content"], choice.get("finish_reason")
     except (ValueError, RecursionError) as error:
-        raise EndpointError("the answer is not JSON", text) from error
+        raise NoAnswerError("the answer is not JSON", text) from error
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise EndpointError("the answer is no chat completion", text) from error
+        raise NoAnswerError("the answer is no chat completion", text) from error
     if not isinstance(content, str):
         said = "null" if content is None else type(content).__name__
-        raise EndpointError(f"the content of the answer is {said}, not text", text)
+        raise NoAnswerError(f"the content of the answer is {said}, not text", text)
     return Completion(content, finish if isinstance(finish, str) else None, tried)
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from autorisk_dagster.verification.contract import Contract, Proposal, Reading, Verdict, read, rejected
-from autorisk_dagster.verification.endpoint import URL_VARIABLE, ChatClient, EndpointError
+from autorisk_dagster.verification.endpoint import URL_VARIABLE, ChatClient, NoAnswerError
 from autorisk_dagster.verification.event_log import EventLog
 
 # Seed 001, "How to construct the API call".
@@ -98,7 +98,7 @@ class Verifier:
             reading = read(self.contract, answer.content, proposal.context)
             if reading.error and answer.finish_reason == "length":
                 reading = rejected(self.contract, proposal.context, f"cut at {MAX_TOKENS} tokens: {reading.error}")
-        except EndpointError as error:
+        except NoAnswerError as error:
             tries, raw_text = error.tries, error.raw_text
             reading = rejected(self.contract, proposal.context, str(error))
         except Exception as error:  # a gate that fails must close, whatever failed

@@ -28,6 +28,7 @@ class Script:
     models: list[dict[str, Any]] | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
 
 
 def reply(
@@ -112,6 +113,7 @@ def serving(script: Script) -> Iterator[str]:
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
             script.asked.append(asked)
             script.keys.append(self.headers.get("authorization"))
+            script.paths.append(self.path)
             step = script.steps[min(len(script.asked), len(script.steps)) - 1]
             step(self, asked)
 

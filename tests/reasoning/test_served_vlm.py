@@ -61,6 +61,14 @@ def test_a_request_holds_clip_prompt_schema_and_key(clip: Path) -> None:
     assert script.keys == [f"Bearer {SECRET}"]
 
 
+@pytest.mark.parametrize("ending", ["", "/", "/v1", "/v1/"])
+def test_the_address_may_hold_the_protocols_version_or_not(clip: Path, ending: str) -> None:
+    script = Script([reply(json.dumps(GOOD))])
+    with serving(script) as url:
+        client(url.removesuffix("/v1") + ending).answer(clip, 2.0, PROMPT, SAMPLING)
+    assert script.paths == ["/v1/chat/completions"]
+
+
 def test_the_video_sent_is_the_sampled_frames_at_their_times(clip: Path, tmp_path: Path) -> None:
     script = Script([reply(json.dumps(GOOD))])
     with serving(script) as url:

@@ -13,7 +13,7 @@ import pytest
 
 from autorisk_dagster.errors import BackendError
 from autorisk_dagster.verification.contract import Proposal
-from autorisk_dagster.verification.endpoint import ChatClient, Endpoint, EndpointError
+from autorisk_dagster.verification.endpoint import ChatClient, Endpoint, NoAnswerError
 from autorisk_dagster.verification.event_log import (
     EventLog,
     disagreement_counts,
@@ -114,7 +114,7 @@ def test_a_slow_server_is_given_up_at_the_deadline(step: str) -> None:
 
 def test_a_server_that_is_not_there_is_named() -> None:
     client = ChatClient(Endpoint("http://127.0.0.1:9", backoff_sec=0.001))
-    with pytest.raises(EndpointError, match=r"the connection failed \(ConnectError\) \(tries: 3\)"):
+    with pytest.raises(NoAnswerError, match=r"the connection failed \(ConnectError\) \(tries: 3\)"):
         client.complete([], max_tokens=1, temperature=0.0)
 
 
@@ -125,7 +125,7 @@ def test_a_pause_that_the_server_asks_for_beyond_the_deadline_ends_the_call() ->
             await send({"type": "http.response.body", "body": b""})
 
     busy = Busy(["good"])
-    with serving(busy) as url, pytest.raises(EndpointError, match=r"429 \(tries: 1\)"):
+    with serving(busy) as url, pytest.raises(NoAnswerError, match=r"429 \(tries: 1\)"):
         ChatClient(Endpoint(url)).complete([], max_tokens=1, temperature=0.0)
 
 

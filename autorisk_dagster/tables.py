@@ -271,8 +271,6 @@ VERIFIED_EVENTS: Schema = {
     "verifier": pl.String,  # model id; "stub": no endpoint is set
     "contract_hash": pl.String,
     "evidence_frames": pl.Int64,
-    "tries": pl.Int64,
-    "latency_sec": pl.Float64,
     "error": pl.String,
 }
 
@@ -289,8 +287,6 @@ GESTURE_VERDICTS: Schema = {
     "stated_confidence": pl.Float64,
     "verifier": pl.String,
     "contract_hash": pl.String,
-    "tries": pl.Int64,
-    "latency_sec": pl.Float64,
     "error": pl.String,
 }
 

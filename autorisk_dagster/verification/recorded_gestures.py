@@ -53,7 +53,6 @@ def _verified(path: Path, verifier: Verifier) -> Row:
         "outcome": "failed",
         "verifier": verifier.model,
         "contract_hash": verifier.contract.hash,
-        "tries": 0,
     }
     try:
         recorded, proposal = _proposal(path)
@@ -78,8 +77,6 @@ def _verified(path: Path, verifier: Verifier) -> Row:
         "reason_category": heard.get("reason_category"),
         "rationale": heard.get("rationale"),
         "stated_confidence": heard.get("confidence"),
-        "tries": verified.tries,
-        "latency_sec": verified.latency_sec,
         "error": verified.error,
     }
 

@@ -1,7 +1,8 @@
 """Near-miss events of one video, each shown to the verifier: rows of tables.VERIFIED_EVENTS.
 
 Only the model's own verdict confirms or rejects an event. Where it was not heard the event is neither: "failed" or
-"not_run", with the reason, and it stays an alarm, because a failure must not make a danger disappear.
+"not_run", with the reason, and it stays an alarm, because a failure must not make a danger disappear. Tries and latency
+are in the verifier's log, not here: the same verdicts are the same table.
 """
 
 from __future__ import annotations
@@ -110,7 +111,5 @@ def _row(
         "verifier": verifier.model,
         "contract_hash": verifier.contract.hash,
         "evidence_frames": frames,
-        "tries": verified.tries if verified else 0,
-        "latency_sec": verified.latency_sec if verified else None,
         "error": error,
     }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autorisk_dagster import tables
@@ -91,6 +91,7 @@ LEVELS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(LEVELS, min_size=1, max_size=8), LEVELS)
 def test_absolute_scores_are_shares_and_do_not_depend_on_the_rest_of_the_video(
     levels: list[dict[str, float]], more: dict[str, float]

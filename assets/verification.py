@@ -82,6 +82,7 @@ def verified_events(
     try:
         verifier = verifiers.get(near_miss.CONTRACT)
         table = verify_events(
+            context.partition_key,
             near_miss_events,
             tracks,
             media.source(context.partition_key),

@@ -64,13 +64,18 @@ def read_verdict(content: object, *, event_id: str) -> Verdict:
 
 
 def near_miss_proposal(
-    event: Mapping[str, Any], boxes: Mapping[int, Box], frame_size: tuple[int, int], times_sec: Sequence[float]
+    video_id: str,
+    event: Mapping[str, Any],
+    boxes: Mapping[int, Box],
+    frame_size: tuple[int, int],
+    times_sec: Sequence[float],
 ) -> Proposal:
     """What the model is told about one row of tables.NEAR_MISS_EVENTS.
 
     Its risk score and level are not told: they would answer the question. They are logged as features.
 
     Args:
+        video_id: goes into the log's event id: the row's own is counted in each video anew
         event: the row
         boxes: (left, top, right, bottom) in px by track id, at the event
         frame_size: (width, height) in px
@@ -93,7 +98,7 @@ def near_miss_proposal(
         "frame_times_sec": [round(time_sec - event["timestamp_sec"], 2) for time_sec in times_sec],
     }
     features = {name: event[name] for name in ("version", "risk_score", "risk_level", *_MEASURED)}
-    return Proposal(event["event_id"], context, features)
+    return Proposal(f"{video_id}:{event['event_id']}", context, features)
 
 
 def _thousandths(box: Box, frame_size: tuple[int, int]) -> list[int]:

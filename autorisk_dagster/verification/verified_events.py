@@ -28,6 +28,7 @@ Row = dict[str, Any]
 
 
 def verify_events(
+    video_id: str,
     events: pl.DataFrame,
     tracks: pl.DataFrame,
     video: Path,
@@ -38,6 +39,7 @@ def verify_events(
     """A row of tables.VERIFIED_EVENTS for each event of near-miss profile v2, in their order.
 
     Args:
+        video_id: of the video
         events: tables.NEAR_MISS_EVENTS
         tracks: tables.TRACKS of the same video
         video: its file
@@ -56,7 +58,7 @@ def verify_events(
         except InputError as error:
             return _row(event, "failed", verifier, error=str(error))
         boxes = _boxes(tracks, event)
-        proposal = near_miss_proposal(event, boxes, frame_size, window.timestamps_sec)
+        proposal = near_miss_proposal(video_id, event, boxes, frame_size, window.timestamps_sec)
         return _judged(event, verifier.verify(proposal, window.frames), len(window.frames), verifier)
 
     with ThreadPoolExecutor(concurrency) as pool:

@@ -71,8 +71,8 @@ def test_the_prompt_names_every_reason_and_key_of_the_schema() -> None:
 
 
 def test_the_model_is_told_what_was_measured_but_not_how_risky_it_was_found() -> None:
-    proposal = near_miss_proposal(EVENT, {3: (128.0, -4.0, 640.0, 720.0)}, (1280, 720), [6.5, 7.5])
-    assert proposal.event_id == "v-1"
+    proposal = near_miss_proposal("drive-1", EVENT, {3: (128.0, -4.0, 640.0, 720.0)}, (1280, 720), [6.5, 7.5])
+    assert proposal.event_id == "drive-1:v-1"
     assert proposal.context == {
         "event_id": "v-1",
         # 128 of 1280 is 100 of 1000; -4 is cut to the frame
@@ -85,5 +85,5 @@ def test_the_model_is_told_what_was_measured_but_not_how_risky_it_was_found() ->
 
 
 def test_a_road_user_without_a_box_at_the_event_is_named_only() -> None:
-    context = near_miss_proposal(EVENT, {}, (1280, 720), []).context
+    context = near_miss_proposal("drive-1", EVENT, {}, (1280, 720), []).context
     assert context["road_users"][0] == {"name": "car 3"}

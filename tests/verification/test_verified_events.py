@@ -66,7 +66,7 @@ def test_the_model_confirms_or_rejects_and_a_failure_does_neither(video: Path, t
     log = EventLog(tmp_path / "log.jsonl")
     with serving(faulty) as url:
         verifier = Verifier(CONTRACT, ChatClient(Endpoint(url, "cosmos")), log)
-        table = verify_events(EVENTS, TRACKS, video, (160, 90), verifier)
+        table = verify_events("drive-1", EVENTS, TRACKS, video, (160, 90), verifier)
     tables.check(table, tables.VERIFIED_EVENTS)
     found = {row["event_id"]: row for row in table.iter_rows(named=True)}
     assert list(found) == ["v-1", "v-2", "v-3", "late"]  # of profile v2
@@ -76,7 +76,11 @@ def test_the_model_confirms_or_rejects_and_a_failure_does_neither(video: Path, t
     assert "event_id is not that of the proposal" in found["v-3"]["error"]
     assert (found["v-3"]["reason_category"], found["v-3"]["stated_confidence"]) == (None, None)
     assert "shows nothing at 99.00 s" in found["late"]["error"]
-    assert {record["event_id"] for record in read_log(log.path).records} == {"v-1", "v-2", "v-3"}
+    assert {record["event_id"] for record in read_log(log.path).records} == {
+        "drive-1:v-1",  # two videos share a log, and each counts its events from 1
+        "drive-1:v-2",
+        "drive-1:v-3",
+    }
     counted = alarm_figures(table)
     assert (counted.proposals, counted.passing, counted.rejected, counted.failed) == (4, 3, 1, 2)
     told = {request["event_id"]: request for request in (_told(request) for request in faulty.requests)}
@@ -94,7 +98,7 @@ def _told(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_without_an_endpoint_nothing_is_run_and_every_alarm_stands(video: Path) -> None:
-    table = verify_events(EVENTS, TRACKS, video, (160, 90), Verifier(CONTRACT, None, None))
+    table = verify_events("drive-1", EVENTS, TRACKS, video, (160, 90), Verifier(CONTRACT, None, None))
     tables.check(table, tables.VERIFIED_EVENTS)
     assert table["outcome"].unique().to_list() == ["not_run"]
     assert table["verifier"].unique().to_list() == ["stub"]
@@ -104,7 +108,7 @@ def test_without_an_endpoint_nothing_is_run_and_every_alarm_stands(video: Path) 
 
 
 def test_no_events_make_an_empty_table(video: Path) -> None:
-    none = verify_events(EVENTS.clear(), TRACKS, video, (160, 90), Verifier(CONTRACT, None, None))
+    none = verify_events("drive-1", EVENTS.clear(), TRACKS, video, (160, 90), Verifier(CONTRACT, None, None))
     tables.check(none, tables.VERIFIED_EVENTS)
     assert none.is_empty()
 

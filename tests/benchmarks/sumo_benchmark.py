@@ -89,7 +89,7 @@ def _score(result: Benchmark, road: str, seen: Drive, camera: Camera, profile: P
     result.hours[road] += seen.duration_sec / 3600
     for conflict in conflicts:
         result.mild += conflict.grade == "mild"
-        result.cut_ins += conflict.grade == "cut-in"
+        result.cut_ins += conflict.grade == "cut-in" and seen.ego in conflict.pair
         labels = {seen.world.road_users[number].label for number in conflict.pair}
         result.with_people += conflict.grade == "conflict" and "person" in labels
         result.conflicts[road, _kind(conflict.pair, seen.ego)] += conflict.grade == "conflict"

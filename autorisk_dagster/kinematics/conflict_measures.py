@@ -23,10 +23,12 @@ from autorisk_dagster.kinematics.camera import Array, Camera, Mask, calibrate
 from autorisk_dagster.kinematics.flanks import OWN_HALF_WIDTH_M
 from autorisk_dagster.kinematics.own_path import (
     FIT_SEC,
+    SIGNIFICANT,
     BesidePath,
     OwnMotion,
     Track,
     beside_path,
+    best_motion,
     common_motion,
     followed_tracks,
     own_motion,
@@ -42,7 +44,6 @@ APPROACH_SEC: Final = 10.0  # an approach counts when the upper bound of its tim
 HOLD_SAMPLES: Final = 3  # samples running that must show it
 OWN_LENGTH_M: Final = 4.5
 LEAVING_MPS: Final = 0.5
-SIGNIFICANT: Final = 3.0  # times its standard error
 
 
 def conflict_measures(
@@ -58,16 +59,11 @@ def conflict_measures(
     """
     camera = calibrate(tracks, frame_size, settings)
     speed_known = camera.focal_spread == 0 and camera.height_spread == 0
-    found = followed_tracks(tracks, camera)
+    found = followed_tracks(tracks, camera, ego_motion)
     chunks = [tables.empty(tables.CONFLICT_MEASURES)]
     for track in found:
         seen = own_motion(ego_motion, camera, track.times_sec)
-        shown = common_motion(found, track)
-        unknown = np.isnan(seen.turning_rad_per_sec)
-        own = OwnMotion(
-            np.where(unknown, shown.turning_rad_per_sec, seen.turning_rad_per_sec),
-            np.where(unknown, shown.speed_mps, seen.speed_mps),
-        )
+        own = best_motion(seen, common_motion(found, track), track)
         chunks.append(_rows(track, camera, own, seen.speed_mps if speed_known else None, ego_motion))
     return pl.concat(chunks)
 

@@ -21,8 +21,7 @@ to contact by expansion (Lee 1976): no distance is needed for it.
 The own motion comes from the background's flow (`kinematics.ego_motion`): w = pan / f, V = (road flow) * f * c. The
 own path on the picture, k z^2 / 2 = pan / (2 (road flow) y) px aside at y px below the horizon, needs neither f nor c.
 Where the background says nothing, what most other road users do in proportion to their distance is taken as the own
-motion (`common_motion`); with under `MIN_OTHERS` of them the path is taken as straight. A stream of crossing traffic
-then looks like turning.
+motion (`common_motion`), as if most of them stood; where they disagree, the path is taken as straight.
 
 Edges (`kinematics.flanks`) are fitted robustly over the last `FIT_SEC`, so that a value uses past and present samples
 only and one wrong box moves nothing.
@@ -39,14 +38,17 @@ import polars as pl
 
 from autorisk_dagster.kinematics.camera import Array, Camera, Distances, Mask, cut_at_side, distances
 from autorisk_dagster.kinematics.flanks import lateral_edges_m, side_gap_m
-from autorisk_dagster.kinematics.robust_line import trailing_lines
+from autorisk_dagster.kinematics.robust_line import Index, trailing_lines
 
 FIT_SEC: Final = 0.8  # long enough for eight samples at 10 Hz, short enough for a cut-in, which takes 2-4 s
 OWN_SEC: Final = 0.5  # of background flow, median
 COMMON_SEC: Final = 1.0  # a turn lasts for seconds: what the others showed in the last one still holds
 MIN_OTHERS: Final = 3
+AGREES_SHARE, AGREE = 0.3, 0.6  # so many of the others' closing speeds must be within this share of their median
+SLOWEST_CLOSING_MPS: Final = 3.0  # who closes more slowly is rather driving ahead than standing
 MIN_SAMPLES: Final = 3  # a road user seen fewer times is not judged
 TIGHTEST_M: Final = 6.0  # radius of the tightest turn of a car, kerb to kerb 10-12 m
+SIGNIFICANT: Final = 3.0  # times its standard error
 STANDING_MPS: Final = 0.5  # slower, the own path has no curvature that could be measured
 
 
@@ -64,6 +66,7 @@ class Track:
         drift_mps: (n, 2) their speed, right positive, as seen
         drift_error_mps: (n, 2) its standard error
         late_drift_mps: (n, 2) the same speed over the later half of the fit alone: who swerves back shows it here first
+        next_drift_mps: (n, 2) where the two lead to, where they differ significantly; else the late one
         closing_mps: (n,) speed at which the distance shrinks
     """
 
@@ -79,6 +82,7 @@ class Track:
     drift_mps: Array
     drift_error_mps: Array
     late_drift_mps: Array
+    next_drift_mps: Array
     closing_mps: Array
 
 
@@ -108,8 +112,8 @@ class BesidePath:
         gap_m: (n,) free room between the own flank and it; 0: in the own path
         inward_mps: (n,) its own speed into that room; NaN in the own path
         inward_error_mps: (n,) standard error of it
-        contact_gap_m: (n,) free room at contact if it moves on as it did, by the larger of what the fit and its later
-            half say; NaN without a finite time to contact
+        contact_gap_m: (n,) free room at contact if it moves on as it did, by the largest of what the fit, its later
+            half and the change between them say; NaN without a finite time to contact
     """
 
     edges_m: Array
@@ -120,38 +124,46 @@ class BesidePath:
     contact_gap_m: Array
 
 
-def followed_tracks(tracks: pl.DataFrame, camera: Camera) -> list[Track]:
-    """Every followed road user of tables.TRACKS, by id, with at least `MIN_SAMPLES` samples."""
+def followed_tracks(tracks: pl.DataFrame, camera: Camera, ego_motion: pl.DataFrame) -> list[Track]:
+    """Every followed road user of tables.TRACKS, by id, with at least `MIN_SAMPLES` samples.
+
+    Earlier samples are turned by what the own car has turned since (tables.EGO_MOTION), so that the beginning of a turn
+    is not taken for a road user's own motion.
+    """
     followed = tracks.filter(pl.col("track_id").is_not_null() & ~pl.col("still"))
     parts = followed.sort("track_id", "timestamp_sec").partition_by("track_id", maintain_order=True)
-    return [_track(part, camera) for part in parts if part.height >= MIN_SAMPLES]
+    return [_track(part, camera, ego_motion) for part in parts if part.height >= MIN_SAMPLES]
 
 
 def own_motion(ego_motion: pl.DataFrame, camera: Camera, times_sec: Array) -> OwnMotion:
-    """What the background's flow says of the own motion at each time, median over the last `OWN_SEC`: NaN without any.
+    """What the background's flow says of the own motion at each time, median over the last `OWN_SEC`.
 
     Args:
         ego_motion: tables.EGO_MOTION
         camera: gives turning and speed their scale; the shape of the own path does not depend on it
         times_sec: (n,)
     """
-    measured = ego_motion.drop_nulls(["pan_px_per_sec", "road_flow_per_px_sec"]).sort("timestamp_sec")
-    at_sec = measured["timestamp_sec"].to_numpy()
-    turning = measured["pan_px_per_sec"].to_numpy() / camera.focal_px
-    speed = measured["road_flow_per_px_sec"].to_numpy() * camera.focal_px * camera.height_m
+    turning = _recent_median(ego_motion, "pan_px_per_sec", times_sec) / camera.focal_px
+    road_flow = _recent_median(ego_motion, "road_flow_per_px_sec", times_sec)
+    return OwnMotion(turning, np.maximum(road_flow, 0.0) * camera.focal_px * camera.height_m)
+
+
+def _recent_median(ego_motion: pl.DataFrame, name: str, times_sec: Array) -> Array:
+    """Median of the values of a column over the last `OWN_SEC` before each time: (n,), NaN without any."""
+    measured = ego_motion.drop_nulls(name).sort("timestamp_sec")
+    at_sec, values = measured["timestamp_sec"].to_numpy(), measured[name].to_numpy()
     first = np.searchsorted(at_sec, times_sec - OWN_SEC, side="right")
     after = np.searchsorted(at_sec, times_sec + 1e-6, side="right")
-    found = np.full((2, len(times_sec)), np.nan)
-    for index, (begin, end) in enumerate(zip(first, after, strict=True)):
-        if end > begin:
-            found[:, index] = np.median(turning[begin:end]), max(float(np.median(speed[begin:end])), 0.0)
-    return OwnMotion(*found)
+    return np.array(
+        [np.median(values[begin:end]) if end > begin else np.nan for begin, end in zip(first, after, strict=True)]
+    ).reshape(len(times_sec))
 
 
 def common_motion(tracks: Sequence[Track], track: Track) -> OwnMotion:
-    """The own motion as the other road users show it, as if most of them stood: NaN where too few were seen.
+    """The own motion as the other road users show it, if most of them stand: NaN where too few say the same.
 
-    What stands has x' = w z and closes at V + w x: the medians of x' / z and of closing - (x' / z) x are w and V.
+    What stands has x' = w z and closes at V + w x: the medians of x' / z and of closing - (x' / z) x are w and V. Those
+    that stand agree on V, those that drive do not.
     """
     first_sec, last_sec = track.times_sec[0] - COMMON_SEC, track.times_sec[-1]
     # only who was there meanwhile: a long video has thousands of road users
@@ -171,9 +183,23 @@ def common_motion(tracks: Sequence[Track], track: Track) -> OwnMotion:
         rate, closing, at_sec, owner = rate[usable], closing[usable], at_sec[usable], owner[usable]
         for index, time_sec in enumerate(track.times_sec):
             recent = (at_sec > time_sec - COMMON_SEC) & (at_sec <= time_sec)
-            if len(np.unique(owner[recent])) >= MIN_OTHERS:
-                found[:, index] = np.median(rate[recent]), np.median(closing[recent])
+            if len(np.unique(owner[recent])) < MIN_OTHERS:
+                continue
+            speed = float(np.median(closing[recent]))
+            if np.mean(np.abs(closing[recent] - speed) < AGREES_SHARE * abs(speed)) >= AGREE:
+                found[:, index] = np.median(rate[recent]), speed
     return OwnMotion(*found)
+
+
+def best_motion(seen: OwnMotion, shown: OwnMotion, track: Track) -> OwnMotion:
+    """What the background says where it does, else what the others show; a speed that neither tells is the closing.
+
+    The last takes the road user itself as standing: for one that does, the turning is taken out exactly.
+    """
+    turning = np.where(np.isnan(seen.turning_rad_per_sec), shown.turning_rad_per_sec, seen.turning_rad_per_sec)
+    speed = np.where(np.isnan(seen.speed_mps), shown.speed_mps, seen.speed_mps)
+    as_standing = np.where(track.closing_mps > SLOWEST_CLOSING_MPS, track.closing_mps, np.nan)
+    return OwnMotion(turning, np.where(np.isnan(speed), as_standing, speed))
 
 
 def beside_path(track: Track, own: OwnMotion, ttc_sec: Array) -> BesidePath:
@@ -186,9 +212,9 @@ def beside_path(track: Track, own: OwnMotion, ttc_sec: Array) -> BesidePath:
     """
     bend, ahead = own.curvature_per_m()[:, None], track.distance.m[:, None]
     edges = beside_arc_m(track.edges_m, ahead, bend)
-    speed, late_speed = (
+    speed, *later = (
         speed_beside_arc_mps(track.edges_m, ahead, bend, drift, track.closing_mps[:, None])
-        for drift in (track.drift_mps, track.late_drift_mps)
+        for drift in (track.drift_mps, track.late_drift_mps, track.next_drift_mps)
     )
     gap = side_gap_m(edges)
     # Towards the path is leftwards (negative) for what stands right of it, and the other way round.
@@ -197,14 +223,14 @@ def beside_path(track: Track, own: OwnMotion, ttc_sec: Array) -> BesidePath:
     inward_error = np.where(on_right, track.drift_error_mps[:, 0], track.drift_error_mps[:, 1])
     finite = np.isfinite(ttc_sec)
     left_sec = np.where(finite, ttc_sec, 0.0)[:, None]
-    at_contact = [side_gap_m(edges + each * left_sec) for each in (speed, late_speed)]
+    at_contact = [side_gap_m(edges + each * left_sec) for each in (speed, *later)]
     return BesidePath(
         edges_m=edges,
         speed_mps=speed,
         gap_m=gap,
         inward_mps=np.where(gap > 0, inward, np.nan),
         inward_error_mps=np.where(gap > 0, inward_error, np.nan),
-        contact_gap_m=np.where(finite, np.fmax(*at_contact), np.nan),
+        contact_gap_m=np.where(finite, np.fmax.reduce(at_contact), np.nan),
     )
 
 
@@ -224,16 +250,45 @@ def speed_beside_arc_mps(
     return speed
 
 
-def _track(part: pl.DataFrame, camera: Camera) -> Track:
+def _heading(ego_motion: pl.DataFrame, camera: Camera, times_sec: Array) -> tuple[Array, Array]:
+    """What the own car has turned up to each time, rad left positive, and its yaw rate then; 0 where not told."""
+    told = ego_motion.sort("timestamp_sec").with_columns(pl.col("pan_px_per_sec").fill_null(strategy="forward"))
+    if told.is_empty():
+        return np.zeros(len(times_sec)), np.zeros(len(times_sec))
+    rate = told["pan_px_per_sec"].fill_null(0.0).to_numpy() / camera.focal_px
+    at_sec = told["timestamp_sec"].to_numpy()
+    turned = np.interp(times_sec, at_sec, np.cumsum(rate * told["gap_sec"].to_numpy()))
+    return turned, np.nan_to_num(_recent_median(ego_motion, "pan_px_per_sec", times_sec) / camera.focal_px)
+
+
+def _track(part: pl.DataFrame, camera: Camera, ego_motion: pl.DataFrame) -> Track:
     label = str(part["label"].mode().sort()[0])
     times = part["timestamp_sec"].to_numpy().astype(np.float64)
     boxes = part.select("x1_px", "y1_px", "x2_px", "y2_px").to_numpy().astype(np.float64)
     raw = lateral_edges_m(boxes, label, camera)
     distance = distances(boxes, label, camera)
+    heading, turning = _heading(ego_motion, camera, times)
+
+    def fitted(x: Array, z: Array, sign: float, window_sec: float) -> Array:
+        """Line through x, turned with z into the present heading: to the right for what lies ahead (sign 1)."""
+
+        def seen_now(then: Index, now: Index) -> Array:
+            turn = heading[now] - heading[then]
+            more: Array = x[then] * (np.cos(turn) - 1) + sign * z[then] * np.sin(turn)
+            return more
+
+        return trailing_lines(times, x, window_sec, seen_now)
+
     lines, late = (
-        np.stack([trailing_lines(times, raw[:, edge], window_sec) for edge in (0, 1)], axis=1)
+        np.stack([fitted(raw[:, edge], distance.m, 1.0, window_sec) for edge in (0, 1)], axis=1)
         for window_sec in (FIT_SEC, FIT_SEC / 2)
     )
+    turn_mps = (turning * distance.m)[:, None]  # by which all drifts at the present moment
+    drift, late_drift = lines[:, :, 1] + turn_mps, late[:, :, 1] + turn_mps
+    middle = raw.mean(axis=1)
+    closing = turning * middle - fitted(distance.m, middle, -1.0, FIT_SEC)[:, 1]
+    change = late_drift - drift  # the fit stands for its middle, the late one for half as long ago
+    turns = np.abs(change) > SIGNIFICANT * np.hypot(lines[:, :, 2], late[:, :, 2])
     return Track(
         track_id=int(part["track_id"][0]),
         label=label,
@@ -244,8 +299,9 @@ def _track(part: pl.DataFrame, camera: Camera) -> Track:
         distance=distance,
         cut=cut_at_side(boxes, camera),
         edges_m=lines[:, :, 0],
-        drift_mps=lines[:, :, 1],
+        drift_mps=drift,
         drift_error_mps=lines[:, :, 2],
-        late_drift_mps=late[:, :, 1],
-        closing_mps=-trailing_lines(times, distance.m, FIT_SEC)[:, 1],
+        late_drift_mps=late_drift,
+        next_drift_mps=np.where(turns, late_drift + change, late_drift),
+        closing_mps=closing,
     )

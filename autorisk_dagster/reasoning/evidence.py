@@ -34,6 +34,7 @@ class ActorSample:
         inward_mps: its own speed into that room, the own car's turning taken out; NaN in the own path
         inward_error_mps: standard error of it
         distance_m: distance ahead, within about 30 %
+        closing_mps: speed at which it shrinks
         area_share: box area / frame area
         ttc_sec, low_sec, high_sec: time to contact with its 90 % interval
         contact_gap_m: free room at the time of contact if it moves on as it did, by the larger of what the fit and its
@@ -46,6 +47,7 @@ class ActorSample:
     inward_mps: float
     inward_error_mps: float
     distance_m: float
+    closing_mps: float
     area_share: float
     ttc_sec: float
     low_sec: float
@@ -196,6 +198,7 @@ def _sample(row: Mapping[str, Any], area_share: float) -> ActorSample:
         inward_mps=_number(row["inward_mps"]),
         inward_error_mps=_number(row["inward_error_mps"]),
         distance_m=_number(row["distance_m"]),
+        closing_mps=_number(row["closing_mps"]),
         area_share=area_share,
         ttc_sec=_number(row["ttc_sec"]),
         low_sec=_number(row["ttc_low_sec"]),

@@ -39,6 +39,7 @@ BESIDE_M: Final = 4.0  # nearer than a car's length: there is no time to contact
 NEAR_M: Final = 8.0
 ENTRY_M: Final = 15.0
 KEEPING_TTC_SEC: Final = 10.0
+AWAY_MPS: Final = 2.0  # who draws away faster gives back the room soon
 SIDE_TTC_SEC: Final = 1.0
 MIN_INWARD_MPS: Final = 0.3
 CRASH_CLOSING_MPS: Final = 3.0
@@ -130,10 +131,13 @@ RULES: Final = (
     ActorRule(
         "lane-intrusion",
         "MEDIUM",
-        f"came in from the side to under {INTRUSION_GAP_M} m of the own flank, under {NEAR_M:.0f} m ahead",
+        f"came in from the side to under {INTRUSION_GAP_M} m of the own flank and stays under {NEAR_M:.0f} m ahead",
         f"geometry: the lane's edge is {LANE_GAP_M:.2f} m from the flank, so it is in the own lane",
         lambda actor, sample: (
-            actor.road_user == "vehicle" and _came_in(actor, sample) and _beside(sample, INTRUSION_GAP_M, NEAR_M)
+            actor.road_user == "vehicle"
+            and _came_in(actor, sample)
+            and _beside(sample, INTRUSION_GAP_M, NEAR_M)
+            and not sample.closing_mps < -AWAY_MPS
         ),
     ),
     ActorRule(

@@ -46,7 +46,7 @@ def test_the_flank_of_a_parked_car_stays_where_it_is_however_near_it_comes(middl
     box = RoadUser(1, lambda _: (side * middle_m, ahead_m)).box_px(0.0)
     inner = left if side > 0 else -right
     if box[0] > 10 and box[2] < 1270 and box[3] < 710:
-        assert inner == pytest.approx(middle_m - 0.9, abs=0.15)
+        assert inner == pytest.approx(middle_m - 0.9, abs=0.2)  # the car is 1.6 m high, the usual one 1.55
 
 
 def test_a_car_that_stands_across_reaches_as_far_in_as_its_box():

@@ -75,8 +75,8 @@ def _rows(
     ttc = estimate_ttc(times, track.boxes_px, (camera.width_px, camera.height_px))
     path = beside_path(track, own, ttc.ttc_sec)
     in_path = path.gap_m <= PATH_MARGIN_M
-    bearing_px, rate_px, miss_widths = _bearing(track, camera, own, ttc)
-    length_m = SIZE_M[track.label][2]
+    bearing_px, rate_px = _bearing(track, camera, own)
+    _, width_m, length_m = SIZE_M[track.label]
     ttc_2d = measures.time_to_collision_2d_sec(
         path.edges_m,
         path.speed_mps,
@@ -99,7 +99,7 @@ def _rows(
         "ttc_high_sec": ttc.high_sec,
         "bearing_px": bearing_px,
         "bearing_rate_px_per_sec": rate_px,
-        "miss_widths": miss_widths,
+        "miss_widths": path.contact_middle_m / width_m,
         "in_own_path": in_path,
         "on_collision_course": _on_course(ttc, path),
         "gap_m": path.gap_m,
@@ -132,22 +132,11 @@ def _on_course(ttc: TtcEstimates, path: BesidePath) -> Mask:
     return run >= HOLD_SAMPLES
 
 
-def _bearing(track: Track, camera: Camera, own: OwnMotion, ttc: TtcEstimates) -> tuple[Array, Array, Array]:
-    """Bearing of its middle (px right of the frame's middle), its rate without own turning, miss in widths.
-
-    `own_path` in px, times f / z, for a wide turn: e_contact = b' T + f k (z / 2 - closing T), b' with own turning.
-    """
+def _bearing(track: Track, camera: Camera, own: OwnMotion) -> tuple[Array, Array]:
+    """Bearing of its middle, px right of the frame's middle, and its rate without own turning."""
     middle = (track.boxes_px[:, 0] + track.boxes_px[:, 2]) / 2 - camera.width_px / 2
-    width_px = track.boxes_px[:, 2] - track.boxes_px[:, 0]
-    lines = trailing_lines(track.times_sec, np.where(track.cut, np.nan, middle), FIT_SEC)
-    pan = np.nan_to_num(own.turning_rad_per_sec) * camera.focal_px
-    bend = own.curvature_per_m() * camera.focal_px
-    finite = np.isfinite(ttc.ttc_sec)
-    left_sec = np.where(finite, ttc.ttc_sec, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        passes_px = (lines[:, 1] - bend * track.closing_mps) * left_sec + bend * track.distance.m / 2
-        miss = np.where(finite, passes_px / width_px, np.nan)
-    return middle, lines[:, 1] - pan, miss
+    rate = trailing_lines(track.times_sec, np.where(track.cut, np.nan, middle), FIT_SEC)[:, 1]
+    return middle, rate - np.nan_to_num(own.turning_rad_per_sec) * camera.focal_px
 
 
 def _post_encroachment(

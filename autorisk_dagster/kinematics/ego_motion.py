@@ -10,8 +10,9 @@ Turning: fitted to what lies above the road. Depths differ there, so that motion
 expansion counts little, with one typical V / Z >= 0, and motion across the ray, which no depth changes, counts fully.
 
 Speed: on a flat road c below the camera 1 / Z = (y - y_h) / c, so that with the turning taken out the road moves down
-by (V / c) (y - y_h)^2 a second; in px of focal length f that is V / (f c) times px^2 below the horizon. An error of the
-horizon enters squared, so that the speed is told only where the profile gives the horizon.
+by (V / c) (y - y_h)^2 a second; in px of focal length f that is V / (f c) times px^2 below the horizon. Over the time
+between two frames, from y to y' below the horizon, that is y' - y = (V / c) gap y y'. An error of the horizon enters
+squared, so that the speed is told only where the profile gives the horizon.
 
 Both fits are robust (iteratively reweighted least squares, the Geman-McClure scale brought down step by step: Black and
 Rangarajan 1996), over a grid. A cell counts by its structure tensor: an edge across itself, a smooth patch not at all.
@@ -46,6 +47,7 @@ ALONG_SHARE: Final = 0.1  # weight of motion along the ray, above the road
 ROAD_BEGINS_SHARE: Final = 0.03  # of the frame's height under the horizon: what is higher may be anything
 MIN_TEXTURE: Final = 0.05  # mean over the cells above the road under which there is nothing to follow
 MIN_SUPPORT: Final = 0.4
+ROAD_ENDS_SHARE: Final = 0.27  # farther down, cars show their bonnet
 STANDS: Final = 0.7  # share of the texture that must be still where the own car stands
 MIN_ROAD_PX: Final = 0.5  # a road cell that moves less says nothing of the speed
 MIN_ROAD_CELLS: Final = 12
@@ -96,7 +98,8 @@ def background_motion(
     grid = _grid(height, width, focal_share, USUAL_HORIZON_SHARE if horizon_share is None else horizon_share)
     moved = flow[grid.rows[:, None], grid.columns[None, :]].reshape(-1, 2).astype(np.float64)
     length_px = np.hypot(moved[:, 0], moved[:, 1])
-    px = focal_share * width * gap_sec  # what one radian a second is, in px between the two frames
+    focal_px = focal_share * width
+    px = focal_px * gap_sec  # what one radian a second is, in px between the two frames
     tensor = _information(gray)
     tensor *= np.where(length_px < STILL_PX, STILL_SHARE, np.where(length_px < LONGEST_PX, 1.0, 0.0))[:, None]
     above = tensor[grid.above]
@@ -107,7 +110,9 @@ def background_motion(
         texture = above[:, 0] + above[:, 2]
         standing = texture @ (np.linalg.norm(left_px, axis=1) < 2 * STILL_PX) > STANDS * texture.sum()
         down_px = moved[grid.road, 1] - grid.turning_down @ turning * px
-        road_hz = _road_px(down_px, tensor[grid.road, 2], grid.road_below**2, bool(standing)) / px
+        below_after = np.maximum(grid.road_below + down_px / focal_px, 0.0)
+        squared = grid.road_below * below_after
+        road_hz = _road_px(down_px, tensor[grid.road, 2], squared, bool(standing)) / px
     pan, tilt, roll = turning.tolist()
     return BackgroundMotion(pan, tilt, roll, road_hz, support)
 
@@ -148,7 +153,7 @@ def _road_px(down_px: Array, texture: Array, below_squared: Array, standing: boo
     Args:
         down_px: (n,) how far each cell of the road moved down, the own turning taken out
         texture: (n,) how much of that motion each cell shows
-        below_squared: (n,) (y - y_h)^2
+        below_squared: (n,) product of where it was and came to below the horizon, in focal lengths
         standing: whether nothing above the road moves either
     """
     moves = (down_px > MIN_ROAD_PX) & (down_px < LONGEST_PX)
@@ -156,7 +161,7 @@ def _road_px(down_px: Array, texture: Array, below_squared: Array, standing: boo
         return 0.0
     if int(moves.sum()) < MIN_ROAD_CELLS:
         return float("nan")
-    slope = float(np.median(down_px[moves] / below_squared[moves]))
+    slope = float(np.median(down_px[moves] / np.maximum(below_squared[moves], 1e-6)))
     used = (below_squared * slope > MIN_ROAD_PX) & (below_squared * slope < LONGEST_PX)
     down, square, weight = down_px[used], below_squared[used], texture[used]
     for scale in SCALES:
@@ -190,8 +195,8 @@ def _grid(height: int, width: int, focal_share: float, horizon_share: float) -> 
     y_px, x_px = (part.ravel() + 0.5 for part in np.meshgrid(rows, columns, indexing="ij"))
     x, y = (x_px - width / 2) / focal_px, (y_px - height / 2) / focal_px
     share = y_px / height - horizon_share
-    road = share > ROAD_BEGINS_SHARE
-    above = ~road
+    above = share <= ROAD_BEGINS_SHARE
+    road = ~above & (share < ROAD_ENDS_SHARE)
     turning_x = np.stack([1 + x**2, x * y, -y], axis=1)
     turning_y = np.stack([x * y, 1 + y**2, x], axis=1)
     out = np.stack([x, share * height / focal_px], axis=1)[above]

@@ -16,7 +16,9 @@ at e + e' T.
 Without own turning that is constant bearing, decreasing range: x' T = -x says collision. In px, with bearing
 b = f x / z and b' its rate, x + x' T = (z / f) b' T, and divided by its width, in widths of the road user:
 b' T / width (Bootsma and Oudejans 1993: passing distance in sizes = rate of bearing / rate of expansion). T is the time
-to contact by expansion (Lee 1976): no distance is needed for it.
+to contact by expansion (Lee 1976). Neither needs a distance: the scale cancels. What is taken here is the flank instead
+of the middle of the box, which drifts as a long car comes nearer and shows its side (a car passed at 1.8 widths would
+seem to pass at 0.9).
 
 The own motion comes from the background's flow (`kinematics.ego_motion`): w = pan / f, V = (road flow) * f * c. The
 own path on the picture, k z^2 / 2 = pan / (2 (road flow) y) px aside at y px below the horizon, needs neither f nor c.
@@ -39,9 +41,11 @@ import polars as pl
 from autorisk_dagster.kinematics.camera import Array, Camera, Distances, Mask, cut_at_side, distances
 from autorisk_dagster.kinematics.flanks import lateral_edges_m, side_gap_m
 from autorisk_dagster.kinematics.robust_line import Index, trailing_lines
+from autorisk_dagster.kinematics.sizes import SIZE_M
 
 FIT_SEC: Final = 0.8  # long enough for eight samples at 10 Hz, short enough for a cut-in, which takes 2-4 s
 OWN_SEC: Final = 0.5  # of background flow, median
+TOLD_SHARE: Final = 0.6  # of those pairs
 COMMON_SEC: Final = 1.0  # a turn lasts for seconds: what the others showed in the last one still holds
 MIN_OTHERS: Final = 3
 AGREES_SHARE, AGREE = 0.3, 0.6  # so many of the others' closing speeds must be within this share of their median
@@ -112,6 +116,7 @@ class BesidePath:
         gap_m: (n,) free room between the own flank and it; 0: in the own path
         inward_mps: (n,) its own speed into that room; NaN in the own path
         inward_error_mps: (n,) standard error of it
+        contact_middle_m: (n,) where its middle passes beside the own path if it moves on as it did, right positive
         contact_gap_m: (n,) free room at contact if it moves on as it did, by the largest of what the fit, its later
             half and the change between them say; NaN without a finite time to contact
     """
@@ -121,6 +126,7 @@ class BesidePath:
     gap_m: Array
     inward_mps: Array
     inward_error_mps: Array
+    contact_middle_m: Array
     contact_gap_m: Array
 
 
@@ -149,14 +155,20 @@ def own_motion(ego_motion: pl.DataFrame, camera: Camera, times_sec: Array) -> Ow
 
 
 def _recent_median(ego_motion: pl.DataFrame, name: str, times_sec: Array) -> Array:
-    """Median of the values of a column over the last `OWN_SEC` before each time: (n,), NaN without any."""
-    measured = ego_motion.drop_nulls(name).sort("timestamp_sec")
-    at_sec, values = measured["timestamp_sec"].to_numpy(), measured[name].to_numpy()
+    """Median of a column over the last `OWN_SEC` before each time: (n,); NaN where under `TOLD_SHARE` of it is told.
+
+    A single pair that tells a speed among many that do not is rather a mistake.
+    """
+    rows = ego_motion.sort("timestamp_sec")
+    at_sec, values = rows["timestamp_sec"].to_numpy(), rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
     first = np.searchsorted(at_sec, times_sec - OWN_SEC, side="right")
     after = np.searchsorted(at_sec, times_sec + 1e-6, side="right")
-    return np.array(
-        [np.median(values[begin:end]) if end > begin else np.nan for begin, end in zip(first, after, strict=True)]
-    ).reshape(len(times_sec))
+    found = np.full(len(times_sec), np.nan)
+    for index, (begin, end) in enumerate(zip(first, after, strict=True)):
+        told = values[begin:end][np.isfinite(values[begin:end])]
+        if len(told) and len(told) >= TOLD_SHARE * (end - begin):
+            found[index] = np.median(told)
+    return found
 
 
 def common_motion(tracks: Sequence[Track], track: Track) -> OwnMotion:
@@ -230,8 +242,17 @@ def beside_path(track: Track, own: OwnMotion, ttc_sec: Array) -> BesidePath:
         gap_m=gap,
         inward_mps=np.where(gap > 0, inward, np.nan),
         inward_error_mps=np.where(gap > 0, inward_error, np.nan),
+        contact_middle_m=np.where(finite, _middle(edges + speed * left_sec, track.label), np.nan),
         contact_gap_m=np.where(finite, np.fmax.reduce(at_contact), np.nan),
     )
+
+
+def _middle(edges_m: Array, label: str) -> Array:
+    """Half its width beyond the flank towards the own path, because the other end may be cut off or far."""
+    left, right = edges_m.T
+    half = SIZE_M[label][1] / 2
+    middle: Array = np.where(left > 0, left + half, np.where(right < 0, right - half, (left + right) / 2))
+    return middle
 
 
 def beside_arc_m(right_m: Array, ahead_m: Array, curvature_per_m: Array) -> Array:

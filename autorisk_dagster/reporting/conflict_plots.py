@@ -27,12 +27,12 @@ def own_motion_png(ego_motion: pl.DataFrame, *, width_px: int = 900, height_px: 
         ego_motion[name].cast(pl.Float64).to_numpy().astype(float)
         for name in ("pan_px_per_sec", "road_flow_per_px_sec")
     )
-    turning.plot(at_sec, pan, color="#3b82f6", linewidth=1.2)
+    turning.plot(at_sec, pan, color="#3b82f6", linewidth=1.6)
     turning.axhline(0, color="#71808f", linewidth=0.6)
     turning.set(ylabel="turn, px/s\n(left up)")
     largest = np.nanmax(road) if np.isfinite(road).any() else 0.0
     if largest > 0:
-        speed.plot(at_sec, road / largest, color="#16915a", linewidth=1.2)
+        speed.plot(at_sec, road / largest, color="#16915a", linewidth=1.6)
     else:
         speed.text(0.5, 0.5, "speed not told", transform=speed.transAxes, ha="center", va="center", color="#71808f")
     speed.set(xlabel="time in the video (s)", ylabel="speed /\nits largest", ylim=(0, 1.05))

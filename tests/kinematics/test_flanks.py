@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from autorisk_dagster.kinematics.camera import Camera
 from autorisk_dagster.kinematics.flanks import lateral_edges_m, side_gap_m
-from autorisk_dagster.kinematics.robust_line import robust_line
 from tests.reasoning.scene import FRAME_SIZE, RoadUser
 
 CAMERA = Camera(
@@ -46,7 +45,9 @@ def test_the_flank_of_a_parked_car_stays_where_it_is_however_near_it_comes(middl
     box = RoadUser(1, lambda _: (side * middle_m, ahead_m)).box_px(0.0)
     inner = left if side > 0 else -right
     if box[0] > 10 and box[2] < 1270 and box[3] < 710:
-        assert inner == pytest.approx(middle_m - 0.9, abs=0.2)  # the car is 1.6 m high, the usual one 1.55
+        assert inner == pytest.approx(
+            middle_m - 0.9, abs=0.1 + 0.035 * (middle_m + 0.9)
+        )  # 1.6 m high, the usual car 1.55
 
 
 def test_a_car_that_stands_across_reaches_as_far_in_as_its_box():
@@ -78,18 +79,3 @@ def test_in_the_own_path_there_is_no_gap_and_beside_it_the_gap_is_to_the_flank()
 )
 def test_a_box_that_is_no_road_user_of_known_height_has_no_place(box, why):
     assert np.isnan(lateral_edges_m(np.array([box]), "car", CAMERA)).all(), why
-
-
-def test_a_robust_line_ignores_two_wrong_values_of_eight():
-    # value 10 - 2 t, with two outliers: at the last time, 0.7 s, it is 10 - 1.4 = 8.6.
-    times = np.arange(8) / 10
-    values = 10 - 2 * times
-    values[2] += 30
-    values[5] -= 30
-    value, slope, error = robust_line(times, values)
-    assert (value, slope) == (pytest.approx(8.6), pytest.approx(-2.0))
-    assert error == pytest.approx(0.0, abs=1e-9)
-
-
-def test_a_robust_line_needs_three_values():
-    assert all(math.isnan(number) for number in robust_line(np.arange(4.0), np.array([1.0, np.nan, 3.0, np.nan])))

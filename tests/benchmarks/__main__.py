@@ -24,8 +24,8 @@ def long_orders(quick: bool) -> list[Order]:
     clips = footage.long_clips(KEPT, 2.0 if quick else footage.LOOP_SEC)
     orders = []
     for subject, path in clips.items():
-        for cores, reference_runs in ((ONE_CORE, REFERENCE_RUNS), (ALL_CORES, 1)):
-            orders += mining_orders(subject, path, cores, quick, reference_runs)
+        for cores in (ONE_CORE, ALL_CORES):
+            orders += mining_orders(subject, path, cores, quick)
     return orders
 
 
@@ -34,14 +34,14 @@ def video_orders(quick: bool) -> list[Order]:
     return [
         order
         for subject, path in (videos[:1] if quick else videos)
-        for order in mining_orders(subject, path, ONE_CORE, quick, REFERENCE_RUNS)
+        for order in mining_orders(subject, path, ONE_CORE, quick)
     ]
 
 
-def mining_orders(subject: str, path: Path, cores: str, quick: bool, reference_runs: int) -> list[Order]:
+def mining_orders(subject: str, path: Path, cores: str, quick: bool) -> list[Order]:
     arguments = {"video": str(path)}
     return [
-        Order(subject, "reference", cores, 1 if quick else reference_runs, arguments),
+        Order(subject, "reference", cores, REFERENCE_RUNS, arguments),
         Order(subject, "decode", cores, 1 if quick else RUNS, arguments),
         Order(subject, "ours", cores, 1 if quick else RUNS, arguments),
     ]

@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 ONE_CORE, ALL_CORES = "one core", "all cores"
 RUNS = 5
-REFERENCE_RUNS = 3  # on one core; on all 1: it takes most of the time
+REFERENCE_RUNS = 1  # it takes most of the time: a minute or two a run
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ INTRO = """# Performance
 
 Written by `make bench`; every figure was measured in the runs listed below. CPU seconds are user and system time of a
 process of its own, all its threads, after its imports; processes are interleaved (A B C A B C ...). Medians of {runs}
-runs; the reference, which takes most of the time, {reference_runs} on one core and 1 on all. In brackets: lowest to
+runs; the reference, which takes most of the time, runs {reference_runs} time(s). In brackets: lowest to
 highest. *One core*: the process may only use one (`sched_setaffinity`, before its first import). Detector threads are
 as many as the process has cores, in both programs.
 

@@ -161,7 +161,7 @@ def _recent_median(ego_motion: pl.DataFrame, name: str, times_sec: Array) -> Arr
     """
     rows = ego_motion.sort("timestamp_sec")
     at_sec, values = rows["timestamp_sec"].to_numpy(), rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    first = np.searchsorted(at_sec, times_sec - OWN_SEC, side="right")
+    first = np.searchsorted(at_sec, times_sec - OWN_SEC + 1e-6, side="right")
     after = np.searchsorted(at_sec, times_sec + 1e-6, side="right")
     found = np.full(len(times_sec), np.nan)
     for index, (begin, end) in enumerate(zip(first, after, strict=True)):
@@ -194,7 +194,7 @@ def common_motion(tracks: Sequence[Track], track: Track) -> OwnMotion:
         usable = np.isfinite(rate) & np.isfinite(closing)
         rate, closing, at_sec, owner = rate[usable], closing[usable], at_sec[usable], owner[usable]
         for index, time_sec in enumerate(track.times_sec):
-            recent = (at_sec > time_sec - COMMON_SEC) & (at_sec <= time_sec)
+            recent = (at_sec > time_sec - COMMON_SEC + 1e-6) & (at_sec <= time_sec)
             if len(np.unique(owner[recent])) < MIN_OTHERS:
                 continue
             speed = float(np.median(closing[recent]))

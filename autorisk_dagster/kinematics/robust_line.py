@@ -50,7 +50,8 @@ def trailing_lines(
         seen_now: what to add to the values `then` (rows, k) so that they are as seen from the sample `now` (rows, 1)
     """
     present = np.arange(len(times_sec))
-    first = np.searchsorted(times_sec, times_sec - window_sec, side="right")
+    # a sample just a window old is out, however its timestamp was rounded
+    first = np.searchsorted(times_sec, times_sec - window_sec + 1e-6, side="right")
     longest = int((present - first).max(initial=0)) + 1
     parts = [np.empty((0, 3))]
     for begin in range(0, len(times_sec), ROWS_AT_ONCE):

@@ -26,15 +26,6 @@ TEXT_CHARS = 24  # random weights never close a string by themselves
 PROMPT = prompts.assessment_prompt(thinking=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    """Twenty times faster for a model this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_cosmos.build(tmp_path_factory.mktemp("models") / "tiny")

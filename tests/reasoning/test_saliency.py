@@ -20,14 +20,6 @@ from tests import tiny_cosmos
 from tests.video_factory import steady, write_video
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
     weights = tiny_cosmos.build(tmp_path_factory.mktemp("models") / "tiny")

@@ -11,8 +11,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/base.stamp  ## run the samples, or one's own: make demo VIDEO=path
 	$(BIN)/autorisk demo $(if $(VIDEO),"$(VIDEO)")
 
-test: $(VENV)/dev.stamp  ## the test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/dev.stamp  ## the test suite, one process a core
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(VENV)/dev.stamp  ## measure and write docs/performance.md; ONLY=rules for one group, QUICK=1 for a short try
 	$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
@@ -49,7 +49,7 @@ $(VENV)/base.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,models,openvino,sumo]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,models,openvino,sumo,fleet]'
 	@touch $@
 
 constraints:  ## pin anew what all extras resolve to

@@ -6,12 +6,37 @@ dagster-polars 0.27.12 cannot read with polars 2.1, hence this small IO manager 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 import polars as pl
 from upath import UPath
 
+from autorisk_dagster import tables
 from autorisk_dagster.errors import StorageError, is_full_disk
+
+_FILE = "_file"  # column that Polars writes the file's path into
+
+
+@dataclass(frozen=True)
+class FleetTable:
+    """One asset's tables over all videos that have one; an unpartitioned asset takes it as its input.
+
+    Attributes:
+        rows: the rows of all videos, lazily, with the column `video_id` in front
+        video_ids: of the videos that are in it, sorted
+        registered: how many videos there are; one that was not processed is in none of the rows
+    """
+
+    rows: pl.LazyFrame
+    video_ids: tuple[str, ...]
+    registered: int
+
+    def coverage(self) -> dict[str, Any]:
+        """What an asset says in its metadata about what it was made from."""
+        return {"videos": f"{len(self.video_ids)} of {self.registered}", "video_ids": list(self.video_ids)}
 
 
 class FrameStoreIOManager(dg.UPathIOManager):
@@ -24,9 +49,9 @@ class FrameStoreIOManager(dg.UPathIOManager):
         self._write(obj, path)
         context.add_output_metadata({"dagster/row_count": obj.height})
 
-    def read(self, asset: str, partition: str) -> pl.DataFrame | None:
-        """The stored table of one partition; None where there is none."""
-        path = self._path_of(asset, partition)
+    def read(self, asset: str, partition: str | None = None) -> pl.DataFrame | None:
+        """The stored table of one partition, or of an asset without partitions; None where there is none."""
+        path = self._path_of(asset, partition) if partition else self._base_path.joinpath(f"{asset}{self.extension}")
         if not path.exists():
             return None
         with path.open("rb") as file:
@@ -37,6 +62,28 @@ class FrameStoreIOManager(dg.UPathIOManager):
         path = self._path_of(asset, partition)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._write(table, path)
+
+    def read_fleet(self, asset: str, video_ids: Iterable[str]) -> FleetTable:
+        """The tables of `asset` of those of `video_ids` that have one."""
+        wanted = sorted(video_ids)
+        folder = self._base_path.joinpath(asset)
+        stored = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        found = {key: self._path_of(asset, key) for key in wanted if f"{key}{self.extension}" in stored}
+        schema = tables.TABLES[asset]
+        if not found:
+            return FleetTable(tables.empty({"video_id": pl.String, **schema}).lazy(), (), len(wanted))
+        own = {name: kind for name, kind in schema.items() if name != "video_id"}
+        rows = pl.scan_parquet([path.path for path in found.values()], schema=schema, include_file_paths=_FILE)
+        key_of_file = pl.col(_FILE).str.extract(rf"([^/\\]+)\{self.extension}$").alias("video_id")
+        return FleetTable(rows.select(key_of_file, *own), tuple(found), len(wanted))
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """What an asset's parameter is: `FleetTable` where it is annotated so, else what Dagster's base class loads."""
+        if context.dagster_type.typing_type is FleetTable:
+            asset = context.asset_key.to_user_string()
+            keys = context.asset_partition_keys if context.has_asset_partitions else ()
+            return self.read_fleet(asset, keys)
+        return super().load_input(context)
 
     def _path_of(self, asset: str, partition: str) -> UPath:
         return self._base_path.joinpath(asset, f"{partition}{self.extension}")

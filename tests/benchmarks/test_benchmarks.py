@@ -27,7 +27,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kept(video: Path) -> dict[str, dict]:
     """Every group, one run each, as `make bench` would keep it."""
     orders = {
-        "long": [order for cores in (ONE_CORE, "all cores") for order in mining_orders("noise", video, cores, True, 1)],
+        "long": [order for cores in (ONE_CORE, "all cores") for order in mining_orders("noise", video, cores, True)],
         "videos": [],
         "rules": [Order("20 clips, 30 draws", "rules", ONE_CORE, 1, {"clips": 20, "draws": 30, "records": True})],
         "near_miss": [

@@ -101,7 +101,9 @@ def test_traffic_without_conflict_has_no_event(users, noise_px, camera):
 
 @pytest.mark.parametrize("noise_px", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize(
-    "camera", [straight(0, 0, 0, 12), straight(0, 0, 0, 4), lambda t: (0.4 * t * t, 5 * t, 8 * t)], ids=str
+    "camera",
+    [straight(0, 0, 0, 12), straight(0, 0, 0, 4), lambda t: (0.4 * t * t, 5 * t, 8 * t)],
+    ids=["fast", "slow", "in a curve"],
 )
 def test_driving_past_parked_cars_makes_them_approach_nobody(camera, noise_px):
     sides = [User(i, straight((-1) ** i * (3 + i % 3), 10 + 7 * i)) for i in range(1, 12)]

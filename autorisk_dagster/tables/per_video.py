@@ -1,28 +1,21 @@
-"""The tables that cross an asset border: one Polars schema each, and the Pandera checks on it.
-
-Units are in the column names; severity is an enum; time is seconds from the first video frame, by presentation
-timestamp. A null means "not measured" or "does not apply", never zero. Pandera is imported on first check, because
-importing it costs more than the rest of the definitions together.
-"""
+"""The tables of one video, in the order of the graph."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import polars as pl
 
-from autorisk_dagster.errors import InputError
-
-if TYPE_CHECKING:
-    import pandera.polars as pa
-
-SEVERITIES = ("NONE", "LOW", "MEDIUM", "HIGH")
-SEVERITY = pl.Enum(SEVERITIES)
-OUTCOMES = ("severity", "abstained", "parse_failure", "not_run")
-SIGNALS = ("audio", "motion", "proximity")
-ROAD_USERS = ("vehicle", "pedestrian")
-
-Schema = dict[str, Any]
+from autorisk_dagster.tables.vocabulary import (
+    NEAR_MISS_VERSIONS,
+    OUTCOMES,
+    RISK_LEVELS,
+    ROAD_USERS,
+    RULES,
+    SEVERITIES,
+    SEVERITY,
+    SIGNALS,
+    VERIFICATIONS,
+    Schema,
+)
 
 SOURCE_VIDEO: Schema = {
     "video_id": pl.String,
@@ -171,11 +164,6 @@ CONFLICT_MEASURES: Schema = {  # own vehicle against one followed road user, one
     "pet_sec": pl.Float64,  # at the sample where it has just left the own path: until the own car is there
 }
 
-NEAR_MISS_VERSIONS = ("1.0", "v2")
-# What ranking, report and annotated clips read: one event an encounter, the own vehicle's among them, fewer false
-# alarms. The kinematic reasoner keeps 1.0's, on which its rules were written.
-NEAR_MISS_SHOWN = "v2"
-
 NEAR_MISS_EVENTS: Schema = {
     "event_id": pl.String,
     "version": pl.Enum(NEAR_MISS_VERSIONS),  # which profile found it; the same encounter may be in both
@@ -196,7 +184,7 @@ NEAR_MISS_EVENTS: Schema = {
     "closing_mps": pl.Float64,  # v2: how fast the gap closed; null: not measured
     "ttc_sec": pl.Float64,  # null: diverging
     "risk_score": pl.Float64,
-    "risk_level": pl.Enum(["Low", "Medium", "High"]),
+    "risk_level": pl.Enum(RISK_LEVELS),
     "conf_1": pl.Float64,
     "conf_2": pl.Float64,
     "evidence": pl.String,  # v2: what was measured, in words
@@ -256,14 +244,12 @@ SALIENCY_MAPS: Schema = {
     "reason": pl.String,  # why nothing was measured
 }
 
-VERIFICATIONS = ("confirmed", "rejected", "failed", "not_run")  # the first two only where the model was heard
-
 VERIFIED_EVENTS: Schema = {
     "event_id": pl.String,  # of NEAR_MISS_EVENTS
     "version": pl.String,
     "actors": pl.String,
     "timestamp_sec": pl.Float64,
-    "risk_level": pl.Enum(["Low", "Medium", "High"]),
+    "risk_level": pl.Enum(RISK_LEVELS),
     "outcome": pl.Enum(VERIFICATIONS),
     "reason_category": pl.String,  # null, like the next two, where the model was not heard
     "rationale": pl.String,
@@ -274,27 +260,11 @@ VERIFIED_EVENTS: Schema = {
     "error": pl.String,
 }
 
-GESTURE_VERDICTS: Schema = {
-    "file_name": pl.String,
-    "event_id": pl.String,  # the file's stem where the file is no proposal
-    "proposed_intent": pl.String,  # null, like all of the proposal, where the file is no proposal
-    "final_intent": pl.String,
-    "local_confidence": pl.Float64,
-    "labelled_intentional": pl.Boolean,  # the truth, where a person labelled it
-    "outcome": pl.Enum(VERIFICATIONS),
-    "reason_category": pl.String,  # null, like the next two, where the model was not heard
-    "rationale": pl.String,
-    "stated_confidence": pl.Float64,
-    "verifier": pl.String,
-    "contract_hash": pl.String,
-    "error": pl.String,
-}
-
 CORRECTED_SEVERITIES: Schema = {
     "clip_id": pl.String,
     "raw_severity": SEVERITY,
     "severity": SEVERITY,
-    "rule": pl.Enum(["R1", "R2", "R3", "R4", "R5", "R6"]),  # null: no rule fired
+    "rule": pl.Enum(RULES),  # null: no rule fired
     "rule_set": pl.String,
     "ttc_read_sec": pl.Float64,  # the quantities the rules read, as they read them
     "fused_read": pl.Float64,
@@ -312,121 +282,3 @@ SEVERITY_RANKING: Schema = {
     "worst_risk_score": pl.Float64,
     "fused_score": pl.Float64,
 }
-
-
-TABLES: dict[str, Schema] = {
-    "source_video": SOURCE_VIDEO,
-    "frame_signals": FRAME_SIGNALS,
-    "tracks": TRACKS,
-    "ego_motion": EGO_MOTION,
-    "mined_clips": MINED_CLIPS,
-    "clip_ttc": CLIP_TTC,
-    "conflict_measures": CONFLICT_MEASURES,
-    "near_miss_events": NEAR_MISS_EVENTS,
-    "reason_outputs": REASON_OUTPUTS,
-    "saliency_maps": SALIENCY_MAPS,
-    "verified_events": VERIFIED_EVENTS,
-    "gesture_verdicts": GESTURE_VERDICTS,
-    "corrected_severities": CORRECTED_SEVERITIES,
-    "severity_ranking": SEVERITY_RANKING,
-}
-
-
-def empty(schema: Schema) -> pl.DataFrame:
-    """A table with the columns of `schema` and no rows."""
-    return pl.DataFrame(schema=schema)
-
-
-def frame(rows: list[dict[str, Any]], schema: Schema) -> pl.DataFrame:
-    """A table from rows of Python values; every row must carry exactly the columns of `schema`.
-
-    Raises:
-        InputError: other columns, or a value that its column cannot hold (Polars would make it null from a row).
-    """
-    wanted = set(schema)
-    for row in rows:
-        if set(row) != wanted:
-            raise InputError(f"row has columns {sorted(row)}, expected {sorted(wanted)}")
-    try:
-        return pl.DataFrame(
-            {name: pl.Series(name, [row[name] for row in rows], dtype) for name, dtype in schema.items()}
-        )
-    except (pl.exceptions.PolarsError, TypeError) as error:
-        raise InputError(f"a value does not fit its column: {error}") from error
-
-
-NON_NEGATIVE = (
-    "size_bytes",
-    "duration_sec",
-    "frame_count",
-    "audio_rms",
-    "flow_mean_px",
-    "flow_variance_px2",
-    "min_ttc_sec",
-    "critical_tracks",
-    "distance_px",
-    "gap_m",
-)
-SHARES = (
-    "horn_band_share",
-    "tonality",
-    "nearest_area_share",
-    "proximity",
-    "confidence",
-    "letter_mass",
-    "peak_x_share",
-    "peak_y_share",
-    "conf_1",
-    "conf_2",
-    "fused_score",
-    "fused_score_seed",
-    "audio_score",
-    "motion_score",
-    "proximity_score",
-    "raised_by_share",
-    "risk_score",
-    "worst_risk_score",
-    "stated_confidence",
-    "local_confidence",
-)
-NEVER_NULL = (
-    "video_id",
-    "clip_id",
-    "event_id",
-    "version",
-    "actors",
-    "window_index",
-    "frame_index",
-    "rank",
-    "start_sec",
-    "end_sec",
-    "outcome",
-)
-
-
-def pandera_schema(schema: Schema) -> pa.DataFrameSchema:
-    """The Pandera schema of one of the tables above: strict columns, dtypes, nullability and ranges."""
-    import pandera.polars as pa
-
-    def checks(name: str) -> list[pa.Check]:
-        found = []
-        if name in NON_NEGATIVE:
-            found.append(pa.Check.ge(0))
-        if name in SHARES:
-            found.append(pa.Check.in_range(0.0, 1.0))
-        return found
-
-    columns = {name: pa.Column(dtype, checks(name), nullable=name not in NEVER_NULL) for name, dtype in schema.items()}
-    return pa.DataFrameSchema(columns, strict=True, ordered=True)
-
-
-def check(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return `table` unchanged; raise `InputError` naming every column and row that breaks `schema`."""
-    import pandera.errors
-
-    try:
-        pandera_schema(schema).validate(table, lazy=True)
-    except pandera.errors.SchemaErrors as error:
-        found = "; ".join(str(row) for row in error.failure_cases.to_dicts()[:5])
-        raise InputError(f"table does not hold its schema: {found}") from error
-    return table

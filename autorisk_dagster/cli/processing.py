@@ -1,4 +1,4 @@
-"""The command line: one plain command for one video, and what is needed around it.
+"""`autorisk run`, `ingest`, `status`, `demo`: one plain command for one video, and what is needed around it.
 
 `autorisk run VIDEO` is the whole graph for one file, in this process, recorded in the same Dagster instance that the UI
 shows. What is there already and was made by today's code and settings is kept; the rest is made.
@@ -7,7 +7,6 @@ shows. What is there already and was made by today's code and settings is kept; 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ import click
 import polars as pl
 
 from autorisk_dagster import tables
+from autorisk_dagster.cli.instance import local_instance, shown
 from autorisk_dagster.errors import AutoRiskError, InputError
 from autorisk_dagster.jobs import PER_VIDEO
-from autorisk_dagster.orphans import PROCESS_TAG, close_orphans, this_process
-from autorisk_dagster.paths import CONFIGS, ROOT, data_folder
+from autorisk_dagster.orphans import PROCESS_TAG, this_process
+from autorisk_dagster.paths import CONFIGS, data_folder
 from autorisk_dagster.profile import known_profiles, load_profile
 from autorisk_dagster.sources import SourceLedger, SourceRecord, discover
 
@@ -42,24 +42,18 @@ class Outcome:
     error: str | None = None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="autorisk-dagster")
-def main() -> None:
-    """AutoRisk: from dashcam footage to ranked, explained and auditable danger."""
-
-
 def _profile_option(function: click.decorators.FC) -> click.decorators.FC:
     return click.option(
         "--profile", type=click.Choice(known_profiles(CONFIGS)), help="settings for this footage [default: default]"
     )(function)
 
 
-@main.command()
+@click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_profile_option
 def ingest(paths: tuple[Path, ...], profile: str | None) -> None:
     """Register video files, or all videos in folders, as partitions. Nothing is copied."""
-    with _instance() as instance:
+    with local_instance() as instance:
         records = _register(instance, paths, profile)
     for record in records:
         click.echo(f"{record.video_id}  {record.path}  ({record.profile})")
@@ -68,14 +62,14 @@ def ingest(paths: tuple[Path, ...], profile: str | None) -> None:
     click.echo(f"{len(records)} registered. Process them with: autorisk run PATH, or in the UI: make dev")
 
 
-@main.command()
+@click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_profile_option
 @click.option("--again", is_flag=True, help="make everything anew, also what is up to date")
 @click.option("--verbose", "-v", is_flag=True, help="show the run's log")
 def run(paths: tuple[Path, ...], profile: str | None, again: bool, verbose: bool) -> None:
     """Everything between a video file and its safety report. Several files or a folder: one after another."""
-    with _instance() as instance:
+    with local_instance() as instance:
         records = _register(instance, paths, profile)
         if not records:
             raise click.ClickException("no video found")
@@ -85,7 +79,7 @@ def run(paths: tuple[Path, ...], profile: str | None, again: bool, verbose: bool
         sys.exit(1)
 
 
-@main.command()
+@click.command()
 def status() -> None:
     """Every registered video: which assets are there, which failed, how bad it is."""
     import dagster as dg
@@ -96,7 +90,7 @@ def status() -> None:
 
     records = SourceLedger(data_folder() / "sources").all()
     keys = [record.video_id for record in records]
-    with _instance() as instance:
+    with local_instance() as instance:
         states = {name: instance.get_status_by_partition(dg.AssetKey(name), keys, videos) or {} for name in PER_VIDEO}
     table = Table("video", "profile", "assets", "failed", "worst severity")
     for key, record in zip(keys, records, strict=True):
@@ -107,7 +101,7 @@ def status() -> None:
     Console().print(table if records else "no video registered yet: autorisk ingest PATH")
 
 
-@main.command()
+@click.command()
 @click.argument("video", required=False, type=click.Path(path_type=Path))
 @click.option("--verbose", "-v", is_flag=True, help="show the run's log")
 def demo(video: Path | None, verbose: bool) -> None:
@@ -127,7 +121,7 @@ def demo(video: Path | None, verbose: bool) -> None:
         paths: Sequence[Path] = (bikes, approach)
     else:
         paths = (video,)
-    with _instance() as instance:
+    with local_instance() as instance:
         records = _register(instance, paths, None)
         if not records:
             raise click.ClickException(f"no video at {video}")
@@ -138,52 +132,6 @@ def demo(video: Path | None, verbose: bool) -> None:
     click.echo("\nOpen a report in a browser, or see the graph with its lineage: make dev, then http://127.0.0.1:3000")
     if any(outcome.error for outcome in outcomes):
         sys.exit(1)
-
-
-@main.group()
-def verifier() -> None:
-    """The strict verifier of proposed events."""
-
-
-@verifier.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on; others can reach 0.0.0.0")
-@click.option("--port", default=8788, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--allow-origin", multiple=True, metavar="URL", help="web page that may call it from a browser")
-def serve(host: str, port: int, allow_origin: tuple[str, ...]) -> None:
-    """Serve the gesture verifier: POST /verify, GET /health. COSMOS_NIM_URL names the model's endpoint."""
-    import uvicorn
-
-    from autorisk_dagster.verification import gesture
-    from autorisk_dagster.verification.endpoint import URL_VARIABLE, ChatClient, Endpoint
-    from autorisk_dagster.verification.event_log import EventLog
-    from autorisk_dagster.verification.service import create_app
-    from autorisk_dagster.verification.verifier import Verifier
-
-    log = EventLog(data_folder() / "verification" / "gesture.jsonl")
-    try:
-        endpoint = Endpoint.from_environment()
-    except AutoRiskError as error:
-        raise click.ClickException(str(error)) from error
-    if endpoint is None:
-        click.echo(f"{URL_VARIABLE} is not set: a stub, which rejects every gesture and says so", err=True)
-    judge = Verifier(gesture.CONTRACT, ChatClient(endpoint) if endpoint else None, log)
-    click.echo(f"verdicts are logged in {_shown(log.path)}", err=True)
-    uvicorn.run(create_app(judge, allow_origins=allow_origin), host=host, port=port)
-
-
-def _instance() -> dg.DagsterInstance:
-    """The local Dagster instance; its home is made on first use, with the project's settings."""
-    import dagster as dg
-
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(ROOT / ".dagster")))
-    if not home.is_absolute():
-        raise click.ClickException(f"DAGSTER_HOME must be an absolute path, got {home}")
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        shutil.copyfile(CONFIGS / "dagster_local.yaml", home / "dagster.yaml")
-    instance = dg.DagsterInstance.get()
-    close_orphans(instance)
-    return instance
 
 
 def _register(instance: dg.DagsterInstance, paths: Iterable[Path], profile: str | None) -> list[SourceRecord]:
@@ -307,16 +255,9 @@ def _print_results(outcomes: Sequence[Outcome]) -> None:
             str(_read(key, "mined_clips").height),
             Text(worst or "nothing mined", style=_STYLES.get(worst or "", "")),
             str(_read(key, "near_miss_events").filter(pl.col("version") == tables.NEAR_MISS_SHOWN).height),
-            Text(_shown(data_folder() / "media" / key / "report.html"), overflow="fold"),
+            Text(shown(data_folder() / "media" / key / "report.html"), overflow="fold"),
         )
     Console(width=None if sys.stdout.isatty() else 140).print(table)
-
-
-def _shown(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def _print_truth(key: str, truth: ApproachTruth) -> None:

@@ -1,0 +1,18 @@
+"""The command line. One module a group of commands; each is registered here by name."""
+
+from __future__ import annotations
+
+import click
+
+from autorisk_dagster.cli.processing import demo, ingest, run, status
+from autorisk_dagster.cli.verifying import verifier
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="autorisk-dagster")
+def main() -> None:
+    """AutoRisk: from dashcam footage to ranked, explained and auditable danger."""
+
+
+for command in (ingest, run, status, demo, verifier):
+    main.add_command(command)

@@ -1,0 +1,39 @@
+"""The Dagster instance the command line records in: the one whose history the UI shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from autorisk_dagster.orphans import close_orphans
+from autorisk_dagster.paths import CONFIGS, ROOT
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+def local_instance() -> dg.DagsterInstance:
+    """The local Dagster instance; its home is made on first use, with the project's settings."""
+    import dagster as dg
+
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(ROOT / ".dagster")))
+    if not home.is_absolute():
+        raise click.ClickException(f"DAGSTER_HOME must be an absolute path, got {home}")
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        shutil.copyfile(CONFIGS / "dagster_local.yaml", home / "dagster.yaml")
+    instance = dg.DagsterInstance.get()
+    close_orphans(instance)
+    return instance
+
+
+def shown(path: Path) -> str:
+    """A path as a person wants it printed: from the current folder where it lies under it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -15,7 +15,8 @@ GROUND_TRUTH: Schema = {  # one row a labelled clip
     "clip_sha256": pl.String,  # of the file that was watched
     "start_sec": pl.Float64,
     "end_sec": pl.Float64,
-    "drive": pl.String,  # clips of one drive share a danger: they are never split between training and test
+    # Clips of one drive share a danger: never split between training and test. Null: unknown; video and time decide.
+    "drive": pl.String,
     "severity": SEVERITY,
     "labeller": pl.String,
     "origin": pl.Enum(LABEL_ORIGINS),

@@ -35,7 +35,7 @@ def over_the_fleet(severity_ranking: FleetTable) -> dg.MaterializeResult[pl.Data
 
 @pytest.fixture
 def materialise(tmp_path):
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         instance.add_dynamic_partitions("videos", list(MADE))
 
         def make(asset, **more):

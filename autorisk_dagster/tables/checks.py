@@ -24,6 +24,8 @@ NON_NEGATIVE = (
     "critical_tracks",
     "distance_px",
     "gap_m",
+    "n",
+    "groups",
 )
 SHARES = (
     "horn_band_share",
@@ -46,6 +48,8 @@ SHARES = (
     "worst_risk_score",
     "stated_confidence",
     "local_confidence",
+    "mean_confidence",
+    "p_value",
 )
 NEVER_NULL = (
     "video_id",
@@ -59,6 +63,11 @@ NEVER_NULL = (
     "start_sec",
     "end_sec",
     "outcome",
+    "metric",
+    "stage",
+    "n",
+    "item",
+    "verdict",
 )
 
 

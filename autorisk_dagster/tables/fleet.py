@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import polars as pl
 
-from autorisk_dagster.tables.vocabulary import SEVERITY, VERIFICATIONS, Schema
+from autorisk_dagster.tables.vocabulary import (
+    LABEL_ORIGINS,
+    OUTCOMES,
+    RULES,
+    SEVERITY,
+    VERIFICATIONS,
+    Schema,
+    figures,
+)
 
 UTC = pl.Datetime("us", "UTC")
-LABEL_ORIGINS = ("label_file", "review")
 
 GROUND_TRUTH: Schema = {  # one row a labelled clip
     "video_id": pl.String,
@@ -25,6 +32,61 @@ GROUND_TRUTH: Schema = {  # one row a labelled clip
     "label_set_sha256": pl.String,  # of the frozen file, or of the log up to the verdict
     "frozen_at": UTC,
     "note": pl.String,
+}
+
+# metric: accuracy, macro_f1, quadratic_kappa, mean_absolute_error, mean_signed_error (steps of severity), precision,
+# recall, f1 (by class), confusion (class "LOW -> HIGH": label -> given), outcome, checklist (class: item), ...
+# stage: majority, reasoner, corrected, difference (corrected less reasoner)
+EVAL_METRICS: Schema = figures()
+
+# metric: ece, brier, log_loss, temperature, reliability (one row a bin). stage: measured, tempered
+CALIBRATION: Schema = figures(
+    bin=pl.Int64,  # of equal mass, from 0; null: not of one bin
+    mean_confidence=pl.Float64,  # of the bin; its share of right answers is the value
+)
+
+# stage: audio, motion, proximity, all. metric: signal_high, named, agreement, expected_by_chance, agreement_above_chance
+GROUNDING_METRICS: Schema = figures()
+
+# stage: what was measured, by its column. metric: spearman, average_precision, roc_auc, precision, recall (of danger, at
+# the threshold of the note), median and quartiles by severity (class)
+SIGNAL_METRICS: Schema = figures(
+    p_value=pl.Float64,  # two-sided, by permutation within what is exchangeable; null: not tested
+)
+
+# stage: the variant (audio, motion, proximity, all; mining, reasoner, corrected). metric: average_precision,
+# recall_at_k, accuracy, ...; *_difference: the variant less the reference in the note, on the same clips
+ABLATION: Schema = figures()
+
+ERROR_ANALYSIS: Schema = {  # one row a labelled clip, worst first
+    "video_id": pl.String,
+    "clip_id": pl.String,
+    "label_origin": pl.Enum(LABEL_ORIGINS),
+    "label": SEVERITY,
+    "outcome": pl.Enum(OUTCOMES),
+    "raw_severity": SEVERITY,
+    "severity": SEVERITY,
+    "rule": pl.Enum(RULES),
+    "rule_set": pl.String,
+    "verdict": pl.Enum(["under", "over", "not_judged", "right"]),  # of the corrected severity against the label
+    "error_steps": pl.Int64,  # corrected less label; null: not judged
+    "raw_error_steps": pl.Int64,  # what the reasoner said less label
+    "correction": pl.Enum(["repaired", "spoilt", "nearer", "farther", "unchanged"]),  # what the rules did to the error
+    "group": pl.Int64,
+    "start_sec": pl.Float64,
+    "end_sec": pl.Float64,
+    "min_ttc_sec": pl.Float64,
+    "critical_tracks": pl.Int64,
+    "ttc_read_sec": pl.Float64,
+    "fused_read": pl.Float64,
+    "fused_score": pl.Float64,
+    "audio_score": pl.Float64,
+    "motion_score": pl.Float64,
+    "proximity_score": pl.Float64,
+    "causal_reasoning": pl.String,
+    "measured": pl.String,  # in words
+    "clip_path": pl.String,
+    "clip_sha256": pl.String,
 }
 
 GESTURE_VERDICTS: Schema = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from autorisk_dagster.tables.vocabulary import (
+    CHECKLIST_ITEMS,
     NEAR_MISS_VERSIONS,
     OUTCOMES,
     RISK_LEVELS,
@@ -258,6 +259,14 @@ VERIFIED_EVENTS: Schema = {
     "contract_hash": pl.String,
     "evidence_frames": pl.Int64,
     "error": pl.String,
+}
+
+EXPLANATION_CHECKLIST: Schema = {  # one row an item and judged clip
+    "clip_id": pl.String,
+    "item": pl.Enum(CHECKLIST_ITEMS),
+    "holds": pl.Boolean,  # null: cannot be checked
+    "evidence": pl.String,  # what was said, and what was measured
+    "clip_sha256": pl.String,  # of the file that was judged
 }
 
 CORRECTED_SEVERITIES: Schema = {

@@ -45,11 +45,11 @@ CALIBRATION: Schema = figures(
     mean_confidence=pl.Float64,  # of the bin; its share of right answers is the value
 )
 
-# stage: audio, motion, proximity, all. metric: signal_high, named, agreement, expected_by_chance, agreement_above_chance
+# stage: audio, motion, proximity, all. metric: signal_high, named, agreement, expected_by_chance, above_chance
 GROUNDING_METRICS: Schema = figures()
 
-# stage: what was measured, by its column. metric: spearman, average_precision, roc_auc, precision, recall (of danger, at
-# the threshold of the note), median and quartiles by severity (class)
+# stage: what was measured, by its column. metric: spearman, average_precision, roc_auc, precision, recall (of danger,
+# at the threshold of the note), median and quartiles by severity (class)
 SIGNAL_METRICS: Schema = figures(
     p_value=pl.Float64,  # two-sided, by permutation within what is exchangeable; null: not tested
 )

@@ -26,6 +26,11 @@ NON_NEGATIVE = (
     "gap_m",
     "n",
     "groups",
+    "attempts",
+    "peak_memory_mb",
+    "contact_sec",
+    "actors_wanted",
+    "actors_found",
 )
 SHARES = (
     "horn_band_share",
@@ -68,6 +73,7 @@ NEVER_NULL = (
     "n",
     "item",
     "verdict",
+    "scenario",
 )
 
 

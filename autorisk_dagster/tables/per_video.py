@@ -6,15 +6,19 @@ import polars as pl
 
 from autorisk_dagster.tables.vocabulary import (
     CHECKLIST_ITEMS,
+    GENERATIONS,
+    HAZARD_KINDS,
     NEAR_MISS_VERSIONS,
     OUTCOMES,
     RISK_LEVELS,
     ROAD_USERS,
     RULES,
+    SCENARIOS,
     SEVERITIES,
     SEVERITY,
     SIGNALS,
     VERIFICATIONS,
+    WORLD_MODELS,
     Schema,
 )
 
@@ -290,4 +294,44 @@ SEVERITY_RANKING: Schema = {
     "near_miss_events": pl.Int64,
     "worst_risk_score": pl.Float64,
     "fused_score": pl.Float64,
+}
+
+PREDICT_VIDEOS: Schema = {  # one row a mined clip: what happens next
+    "clip_id": pl.String,
+    "scenario": pl.Enum(SCENARIOS),
+    "severity": SEVERITY,  # corrected
+    "outcome": pl.Enum(GENERATIONS),
+    "error": pl.String,  # why there is no video; null exactly where there is one
+    "world_model": pl.Enum(WORLD_MODELS),  # null, like all that follow but the clip's hash, where none was asked
+    "model_id": pl.String,
+    "model_revision": pl.String,
+    "hazard": pl.Enum(HAZARD_KINDS),
+    "prompt": pl.String,
+    "prompt_hash": pl.String,
+    "seed": pl.Int64,  # null: nothing is drawn by chance
+    "settings_hash": pl.String,
+    "clip_sha256": pl.String,  # of the file whose frame is the condition
+    "condition_sec": pl.Float64,  # time of that frame in the source
+    "attempts": pl.Int64,
+    "seconds": pl.Float64,
+    "peak_memory_mb": pl.Float64,  # of the accelerator, or of the process where there is none
+    "video_path": pl.String,  # null, like all that follow, unless the outcome is "generated"
+    "video_sha256": pl.String,
+    "frame_count": pl.Int64,
+    "fps": pl.Float64,
+    "contact_sec": pl.Float64,  # kinematic: predicted contact, after the condition; null: none predicted
+    "contact_low_sec": pl.Float64,  # 90 % interval
+    "contact_high_sec": pl.Float64,
+    "contact_between": pl.String,  # "own vehicle and car #4"
+    "first_frame_ssim": pl.Float64,  # first frame against the condition; 1: the same
+    "lowest_neighbour_ssim": pl.Float64,  # least similarity of two neighbouring frames, motion taken out
+    "actors_wanted": pl.Int64,  # the hazard's road users in the condition
+    "actors_found": pl.Int64,  # those that the detector finds in the video
+}
+
+COUNTERFACTUALS: Schema = {  # two rows a mined clip: no reaction ("danger"), and the right one ("safe")
+    **PREDICT_VIDEOS,
+    "comparison_path": pl.String,  # original, danger and safe side by side; the same in both rows
+    "comparison_sha256": pl.String,
+    "pair_ssim": pl.Float64,  # danger against safe, mean over the frames; 1: they do not differ
 }

@@ -19,6 +19,11 @@ NEAR_MISS_VERSIONS = ("1.0", "v2")
 NEAR_MISS_SHOWN = "v2"
 # What an explanation is checked for: see evaluation/checklist.py.
 CHECKLIST_ITEMS = ("actors_exist", "relation_holds", "prediction_fits_ttc", "action_fits_hazard", "cause_named")
+# Hazards as the world model's prompts tell them apart: seed 000, stage 4b.
+HAZARD_KINDS = ("pedestrian", "cyclist", "cut-in", "rear-end", "side-swipe", "oncoming", "intersection", "default")
+WORLD_MODELS = ("kinematic", "cosmos")
+SCENARIOS = ("predict", "danger", "safe")
+GENERATIONS = ("generated", "refused", "failed", "not_asked")  # refused: by the guardrail
 RULES = ("R1", "R2", "R3", "R4", "R5", "R6")
 
 Schema = dict[str, Any]

@@ -156,7 +156,9 @@ class ReasonerSettings(Section):
     backend: Literal["kinematic", "transformers", "openai"] = "kinematic"
     model: str = Field("nvidia/Cosmos-Reason2-2B", description="hub id or folder; openai: the endpoint's name for it")
     revision: str | None = Field(None, description="transformers: of a hub id")
-    adapter: str | None = Field(None, description="transformers: PEFT LoRA adapter, hub id or folder")
+    adapter: str | None = Field(
+        None, description="transformers: PEFT LoRA adapter, hub id or folder; promoted: what the gate let through"
+    )
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     frames_per_sec: float = Field(4.0, gt=0, le=30, description="frames of a clip that the model sees, Hz")
     max_pixels: int = Field(8_388_608, ge=65_536, description="pixels of a clip, over all its frames")
@@ -184,6 +186,33 @@ class SaliencySettings(Section):
     severities: tuple[Literal["NONE", "LOW", "MEDIUM", "HIGH"], ...] = ("MEDIUM", "HIGH")
 
 
+class TrainingSettings(Section):
+    """LoRA of the reasoner on labelled clips, and when its adapter may be used. Source: seed 000, stage 4c."""
+
+    base_model: str | None = Field(
+        None, description="hub id or folder of the weights to adapt; null: nothing is trained"
+    )
+    revision: str | None = Field(None, description="of a hub id")
+    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="of the base's weights")
+    folds: int = Field(5, ge=3, le=20, description="the clips fall in so many parts: one to test, one to validate")
+    split_seed: int = Field(0, ge=0)
+    frames: int = Field(4, ge=1, le=64, description="frames of a clip, evenly spread")
+    max_pixels: int = Field(1_048_576, ge=4096, description="pixels of a clip, over all its frames")
+    rank: int = Field(16, ge=1, le=256)
+    alpha: int = Field(32, ge=1, le=1024)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    epochs: int = Field(3, ge=1, le=100)
+    accumulation: int = Field(8, ge=1, le=1024, description="samples to one step")
+    learning_rate: float = Field(1e-4, gt=0, le=0.1)
+    warmup_share: float = Field(0.03, ge=0, lt=1, description="of all steps")
+    seed: int = Field(0, ge=0)
+    significance: float = Field(0.05, gt=0, lt=1, description="level of the tests and of the intervals")
+    min_gain: float = Field(0.05, gt=0, le=1, description="share more right on a type of question, to be promoted")
+    min_test_clips: int = Field(30, ge=1, description="held-out clips, to be promoted")
+    min_test_groups: int = Field(10, ge=2, description="independent groups of them")
+    shadow_clips: int = Field(20, ge=0, le=1000, description="newest clips that base and adapter both judge")
+
+
 class DetectorSettings(Section):
     """Which detector looks at the frames. Nothing else is ever tried in its place."""
 
@@ -206,6 +235,7 @@ class Profile(Section):
     correction: CorrectionSettings = CorrectionSettings()
     reasoner: ReasonerSettings = ReasonerSettings()
     saliency: SaliencySettings = SaliencySettings()
+    training: TrainingSettings = TrainingSettings()
 
 
 def load_profile(name: str, folder: Path) -> Profile:

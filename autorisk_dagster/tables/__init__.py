@@ -11,18 +11,19 @@ from typing import Any
 import polars as pl
 
 from autorisk_dagster.errors import InputError
-from autorisk_dagster.tables import fleet, per_video
+from autorisk_dagster.tables import fleet, per_video, training
 from autorisk_dagster.tables.checks import check as check
 from autorisk_dagster.tables.checks import pandera_schema as pandera_schema
 from autorisk_dagster.tables.fleet import *  # noqa: F403
 from autorisk_dagster.tables.per_video import *  # noqa: F403
+from autorisk_dagster.tables.training import *  # noqa: F403
 from autorisk_dagster.tables.vocabulary import *  # noqa: F403
 from autorisk_dagster.tables.vocabulary import Schema
 
 # By asset: a schema bears its asset's name in capitals.
 TABLES: dict[str, Schema] = {
     name.lower(): value
-    for module in (per_video, fleet)
+    for module in (per_video, fleet, training)
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, dict)
 }

@@ -55,6 +55,11 @@ SHARES = (
     "local_confidence",
     "mean_confidence",
     "p_value",
+    "majority_accuracy",
+    "base_accuracy",
+    "adapter_accuracy",
+    "changed_share",
+    "max_probability_change",
 )
 NEVER_NULL = (
     "video_id",
@@ -74,6 +79,13 @@ NEVER_NULL = (
     "item",
     "verdict",
     "scenario",
+    "sample_id",
+    "split",
+    "question",
+    "answer",
+    "revision",
+    "adapter_revision",
+    "promoted",
 )
 
 

@@ -8,6 +8,7 @@ from autorisk_dagster.tables.vocabulary import (
     LABEL_ORIGINS,
     OUTCOMES,
     RULES,
+    SET_SCORES,
     SEVERITY,
     VERIFICATIONS,
     Schema,
@@ -32,6 +33,36 @@ GROUND_TRUTH: Schema = {  # one row a labelled clip
     "label_set_sha256": pl.String,  # of the frozen file, or of the log up to the verdict
     "frozen_at": UTC,
     "note": pl.String,
+}
+
+CORRECTION_PARAMETERS: Schema = {  # one row a judge with blind labels; no row: the profile's thresholds stand
+    "judge": pl.String,  # see severity/labelled.py: reasoner, model, revision, adapter and prompt
+    "clips": pl.Int64,
+    "groups": pl.Int64,
+    "adopted": pl.Boolean,
+    "reason": pl.String,  # why the searched thresholds stand, or why they do not
+    "rule_set": pl.String,  # "seed", or "searched-" and the hash of the thresholds
+    "compared_with": pl.String,  # hash of the default thresholds; a profile with other ones keeps its own
+    "draws": pl.Int64,
+    "r1_ttc_sec": pl.Float64,  # the thresholds that stand
+    "r1_fused": pl.Float64,
+    "r1_critical": pl.Int64,
+    "r2_ttc_sec": pl.Float64,
+    "r2_critical": pl.Int64,
+    "r3_fused": pl.Float64,
+    "r3_ttc_sec": pl.Float64,
+    "r4_ttc_sec": pl.Float64,
+    "r4_critical": pl.Int64,
+    "r5_fused": pl.Float64,
+    "r5_ttc_sec": pl.Float64,
+    "r6_ttc_sec": pl.Float64,
+    # Conformal severity sets: the limit of the score by final severity; null: too few groups, every set is full.
+    "set_score": pl.Enum(SET_SCORES),
+    "set_coverage": pl.Float64,
+    "set_limits": pl.List(pl.Struct({"severity": SEVERITY, "limit": pl.Float64, "groups": pl.Int64})),
+    # metric: accuracy, macro_f1, accuracy_difference (stage less the stage in the note). stage: majority, reasoner,
+    # default, searched_same_clips (not held out), searched_clip_out (leaks), searched_group_out, nested
+    "figures": pl.List(pl.Struct(figures())),
 }
 
 # metric: accuracy, macro_f1, quadratic_kappa, mean_absolute_error, mean_signed_error (steps of severity), precision,

@@ -10,6 +10,7 @@ from autorisk_dagster.tables.vocabulary import (
     HAZARD_KINDS,
     NEAR_MISS_VERSIONS,
     OUTCOMES,
+    REVIEW_STATES,
     RISK_LEVELS,
     ROAD_USERS,
     RULES,
@@ -334,4 +335,22 @@ COUNTERFACTUALS: Schema = {  # two rows a mined clip: no reaction ("danger"), an
     "comparison_path": pl.String,  # original, danger and safe side by side; the same in both rows
     "comparison_sha256": pl.String,
     "pair_ssim": pl.Float64,  # danger against safe, mean over the frames; 1: they do not differ
+}
+
+REVIEW_QUEUE: Schema = {  # one row a clip of the ranking; see severity/queue.py
+    "position": pl.Int64,  # 1 first: what must be reviewed and is open, by label_value; then the rest
+    "clip_id": pl.String,
+    "clip_sha256": pl.String,
+    "start_sec": pl.Float64,
+    "end_sec": pl.Float64,
+    "outcome": pl.Enum(OUTCOMES),
+    "raw_severity": SEVERITY,
+    "severity": SEVERITY,  # final: what the policy is about
+    "rule": pl.Enum(RULES),
+    "severity_set": pl.List(SEVERITY),  # holds the truth as often as the profile says; all four where it cannot be said
+    "set_calibrated": pl.Boolean,  # false: all four for want of labels, not for what the clip shows
+    "must_review": pl.Boolean,
+    "reasons": pl.List(pl.String),  # in words, one a rule of the policy that asks for a review; empty: none does
+    "label_value": pl.Float64,  # expected cost that a label saves, in the profile's units
+    "state": pl.Enum(REVIEW_STATES),
 }

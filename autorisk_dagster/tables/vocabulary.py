@@ -25,6 +25,10 @@ WORLD_MODELS = ("kinematic", "cosmos")
 SCENARIOS = ("predict", "danger", "safe")
 GENERATIONS = ("generated", "refused", "failed", "not_asked")  # refused: by the guardrail
 RULES = ("R1", "R2", "R3", "R4", "R5", "R6")
+# What a conformal severity set is measured by: see severity/conformal.py.
+SET_SCORES = ("letters", "votes", "distance")
+# Of a clip in the review queue. stale: a verdict was given, on another clip or another judgement than today's.
+REVIEW_STATES = ("open", "stale", "reviewed")
 
 Schema = dict[str, Any]
 

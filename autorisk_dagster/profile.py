@@ -213,6 +213,14 @@ class TrainingSettings(Section):
     shadow_clips: int = Field(20, ge=0, le=1000, description="newest clips that base and adapter both judge")
 
 
+class AuditSettings(Section):
+    """What leaves the house in an audit pack."""
+
+    unreviewed: Literal["refuse", "mark"] = Field(
+        "mark", description="a pack with clips that the policy wants reviewed and nobody did: none, or marked"
+    )
+
+
 class DetectorSettings(Section):
     """Which detector looks at the frames. Nothing else is ever tried in its place."""
 
@@ -236,6 +244,7 @@ class Profile(Section):
     reasoner: ReasonerSettings = ReasonerSettings()
     saliency: SaliencySettings = SaliencySettings()
     training: TrainingSettings = TrainingSettings()
+    audit: AuditSettings = AuditSettings()
 
 
 def load_profile(name: str, folder: Path) -> Profile:

@@ -24,6 +24,7 @@ NON_NEGATIVE = (
     "critical_tracks",
     "distance_px",
     "gap_m",
+    "unreviewed",
     "n",
     "groups",
     "attempts",

@@ -10,6 +10,7 @@ from autorisk_dagster.tables.vocabulary import (
     HAZARD_KINDS,
     NEAR_MISS_VERSIONS,
     OUTCOMES,
+    PACK_REVIEWS,
     REVIEW_STATES,
     RISK_LEVELS,
     ROAD_USERS,
@@ -353,4 +354,19 @@ REVIEW_QUEUE: Schema = {  # one row a clip of the ranking; see severity/queue.py
     "reasons": pl.List(pl.String),  # in words, one a rule of the policy that asks for a review; empty: none does
     "label_value": pl.Float64,  # expected cost that a label saves, in the profile's units
     "state": pl.Enum(REVIEW_STATES),
+}
+
+AUDIT_PACK: Schema = {  # one row
+    "video_id": pl.String,
+    "pack_path": pl.String,
+    "pack_sha256": pl.String,  # of the file
+    "pack_digest": pl.String,  # SHA-256 of the pack's manifest: names its content, signed or not
+    "size_bytes": pl.Int64,
+    "files": pl.Int64,
+    "clips": pl.Int64,
+    "key_id": pl.String,  # whose signature is in it; null: it is not signed
+    "credentials": pl.Int64,  # clips and videos in it that carry a C2PA content credential
+    "synthetic": pl.Int64,  # generated videos in it, each marked as such
+    "review": pl.Enum(PACK_REVIEWS),
+    "unreviewed": pl.Int64,  # clips that the policy wants reviewed and that are not; null: nothing says which
 }

@@ -29,6 +29,8 @@ RULES = ("R1", "R2", "R3", "R4", "R5", "R6")
 SET_SCORES = ("letters", "votes", "distance")
 # Of a clip in the review queue. stale: a verdict was given, on another clip or another judgement than today's.
 REVIEW_STATES = ("open", "stale", "reviewed")
+# Of an audit pack: all that the policy wants reviewed is; some is not; no review queue was made.
+PACK_REVIEWS = ("complete", "unreviewed", "not_run")
 
 Schema = dict[str, Any]
 

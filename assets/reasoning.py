@@ -7,12 +7,14 @@ import dagster as dg
 import polars as pl
 
 from assets.batches import PARTITIONED, one_by_one
+from assets.label_protocol import DIGESTS
 from assets.tabulate import OWNERS, TABLE, code_version, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError, BackendError, InputError
 from autorisk_dagster.io import FrameStoreIOManager
 from autorisk_dagster.partitions import videos
 from autorisk_dagster.profile import Profile
+from autorisk_dagster.review.protocol import output_digests
 from resources.answers import AnswerStore
 from resources.media_store import MediaStore
 from resources.profiles import Profiles
@@ -251,6 +253,7 @@ def _result(table: pl.DataFrame, clips: pl.DataFrame, profile: Profile) -> dg.Ma
             "model_revision": first.get("model_revision") or "",
             "prompt_hash": first.get("prompt_hash") or "",
             "settings_hash": profile.reasoner.digest(),
+            DIGESTS: dg.MetadataValue.json(output_digests(table)),
             "outcomes": {str(name): count for name, count in table["outcome"].value_counts().iter_rows()},
             "severities": {str(name): count for name, count in table["severity"].value_counts().iter_rows()},
             "parse_layers": {str(name): count for name, count in table["parse_layer"].value_counts().iter_rows()},

@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets import (
     conflicts,
+    ground_truth,
     ingest,
     kinematics,
     mining,
@@ -37,7 +38,19 @@ def defs() -> dg.Definitions:
     data = data_folder()
     return dg.Definitions(
         assets=dg.load_assets_from_modules(
-            [ingest, perception, mining, kinematics, conflicts, reasoning, saliency, verification, severity, reporting]
+            [
+                ingest,
+                perception,
+                mining,
+                kinematics,
+                conflicts,
+                reasoning,
+                saliency,
+                verification,
+                severity,
+                ground_truth,
+                reporting,
+            ]
         ),
         jobs=[process_video, fleet_batch, reparse, supplement, judge_gestures],
         schedules=[nightly_fleet_batch],

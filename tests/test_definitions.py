@@ -23,7 +23,7 @@ HEAVY = (
 )
 HEAVY += ("onnxruntime", "av", "scipy", "plotly", "matplotlib", "soundfile")
 
-FLEET_WIDE = ("gesture_verdicts",)
+FLEET_WIDE = ("gesture_verdicts", "ground_truth")
 
 
 def test_importing_the_definitions_loads_no_heavy_module() -> None:

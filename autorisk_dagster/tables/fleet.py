@@ -17,7 +17,7 @@ from autorisk_dagster.tables.vocabulary import (
 
 UTC = pl.Datetime("us", "UTC")
 
-GROUND_TRUTH: Schema = {  # one row a labelled clip
+GROUND_TRUTH: Schema = {  # one row a labelled clip whose label counts
     "video_id": pl.String,
     "clip_id": pl.String,
     "clip_sha256": pl.String,  # of the file that was watched
@@ -32,6 +32,7 @@ GROUND_TRUTH: Schema = {  # one row a labelled clip
     "label_set": pl.String,
     "label_set_sha256": pl.String,  # of the frozen file, or of the log up to the verdict
     "frozen_at": UTC,
+    "judged_output_sha256": pl.String,  # of the output that a reviewer saw while judging; null: labelled blind
     "note": pl.String,
 }
 

@@ -176,9 +176,11 @@ def _true_records(lines: list[_Line], head: Head | None) -> dict[str, int]:
         true[at] = by_hash[at]["number"]
         at = by_hash[at]["previous"]
     following = {record["previous"]: record for record in reversed(records)}
-    tip: Head | None = Head()
-    while at != GENESIS and tip is not None:  # the walk back broke: what leads there from the beginning is true as well
-        tip = _next(following, tip, true)
+    if at != GENESIS:  # the walk back broke at a record that is not there: what comes before it is true as well
+        missing = min(true.values(), default=(head.records if head is not None else len(records)) + 1) - 1
+        tip: Head | None = Head()
+        while tip is not None and tip.records + 1 < missing:
+            tip = _next(following, tip, true)
     if head is not None and lines and lines[-1].record is following.get(head.sha256):
         _next(following, head, true)  # one record behind the head: a process was killed between the two writes
     return true

@@ -8,10 +8,10 @@ import dagster as dg
 
 from assets import (
     conflicts,
-    ground_truth,
     ingest,
     kinematics,
     mining,
+    narrative,
     perception,
     reasoning,
     reporting,
@@ -48,8 +48,8 @@ def defs() -> dg.Definitions:
                 saliency,
                 verification,
                 severity,
-                ground_truth,
                 reporting,
+                narrative,
             ]
         ),
         jobs=[process_video, fleet_batch, reparse, supplement, judge_gestures],

@@ -19,6 +19,7 @@ PER_VIDEO = (
     "corrected_severities",
     "severity_ranking",
     "safety_report",
+    "safety_narrative",
 )
 
 process_video = dg.define_asset_job(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from autorisk_dagster.samples import ApproachTruth
 
 _FILES = {"mined_clips": "clip_path", "saliency_maps": "overlay_path"}  # columns that name files in the media store
+_PAGES = {"safety_report": "report.html", "safety_narrative": "narrative.md"}
 _STYLES = {"HIGH": "bold red", "MEDIUM": "dark_orange", "LOW": "yellow", "NONE": "green"}
 
 
@@ -195,8 +196,8 @@ def _to_make(instance: dg.DagsterInstance, job: dg.JobDefinition, key: str) -> l
 
 def _stored(key: str, asset: str) -> bool:
     """Whether what the history says was made is there, its files included, and by the profile the video has now."""
-    if asset == "safety_report":
-        return (data_folder() / "media" / key / "report.html").exists()
+    if asset in _PAGES:
+        return (data_folder() / "media" / key / _PAGES[asset]).exists()
     if not (data_folder() / "tables" / asset / f"{key}.parquet").exists():
         return False
     if asset == "source_video":

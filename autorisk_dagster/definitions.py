@@ -6,19 +6,7 @@ import os
 
 import dagster as dg
 
-from assets import (
-    conflicts,
-    ingest,
-    kinematics,
-    mining,
-    narrative,
-    perception,
-    reasoning,
-    reporting,
-    saliency,
-    severity,
-    verification,
-)
+import assets
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.jobs import fleet_batch, judge_gestures, process_video, reparse, supplement
 from autorisk_dagster.paths import CONFIGS, data_folder
@@ -37,21 +25,7 @@ def defs() -> dg.Definitions:
     """Assets from `assets/`, back ends from `resources/`, settings from `configs/` and the environment."""
     data = data_folder()
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(
-            [
-                ingest,
-                perception,
-                mining,
-                kinematics,
-                conflicts,
-                reasoning,
-                saliency,
-                verification,
-                severity,
-                reporting,
-                narrative,
-            ]
-        ),
+        assets=dg.load_assets_from_package_module(assets),
         jobs=[process_video, fleet_batch, reparse, supplement, judge_gestures],
         schedules=[nightly_fleet_batch],
         executor=dg.in_process_executor,

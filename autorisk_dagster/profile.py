@@ -221,6 +221,43 @@ class AuditSettings(Section):
     )
 
 
+SeverityName = Literal["NONE", "LOW", "MEDIUM", "HIGH"]
+SEVERITY_NAMES: tuple[SeverityName, ...] = ("NONE", "LOW", "MEDIUM", "HIGH")
+Costs = tuple[float, float, float, float]
+
+
+class ReviewSettings(Section):
+    """Which outcomes a person must look at, and what a wrong severity costs."""
+
+    severities: tuple[SeverityName, ...] = Field(("HIGH",), description="final severities that are always reviewed")
+    coverage: float = Field(0.9, gt=0, lt=1, description="share of clips whose severity set shall hold the truth")
+    max_set_size: int = Field(1, ge=1, le=4, description="a set of more severities is ambiguous")
+    rule_levels: int = Field(2, ge=1, le=4, description="levels by which a rule changed the severity; 4: never")
+    near_miss_levels: tuple[Literal["Low", "Medium", "High"], ...] = Field(
+        ("High",), description="near misses of these levels that"
+    )
+    near_miss_severities: tuple[SeverityName, ...] = Field(("NONE", "LOW"), description="contradict these severities")
+    cost: dict[SeverityName, Costs] = Field(
+        {
+            "NONE": (0.0, 1.0, 2.0, 4.0),
+            "LOW": (2.0, 0.0, 1.0, 2.0),
+            "MEDIUM": (8.0, 4.0, 0.0, 1.0),
+            "HIGH": (20.0, 15.0, 5.0, 0.0),
+        },
+        description="by true severity, what it costs that NONE, LOW, MEDIUM, HIGH stands",
+    )
+
+    @model_validator(mode="after")
+    def costs_are_of_errors(self) -> ReviewSettings:
+        missing = [name for name in SEVERITY_NAMES if name not in self.cost]
+        if missing:
+            raise ValueError(f"cost needs a row for every true severity, missing: {', '.join(missing)}")
+        for at, (name, row) in enumerate((name, self.cost[name]) for name in SEVERITY_NAMES):
+            if row[at] != 0 or min(row) < 0:
+                raise ValueError(f"cost of {name}: what is right costs 0, and nothing costs less; got {row}")
+        return self
+
+
 class DetectorSettings(Section):
     """Which detector looks at the frames. Nothing else is ever tried in its place."""
 
@@ -243,6 +280,7 @@ class Profile(Section):
     correction: CorrectionSettings = CorrectionSettings()
     reasoner: ReasonerSettings = ReasonerSettings()
     saliency: SaliencySettings = SaliencySettings()
+    review: ReviewSettings = ReviewSettings()
     training: TrainingSettings = TrainingSettings()
     audit: AuditSettings = AuditSettings()
 

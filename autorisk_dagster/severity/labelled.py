@@ -4,7 +4,7 @@ A label is bound to the file that was watched. It counts where that file is the 
 judged (SHA-256 of all three); every other label is set aside with the reason, never silently.
 
 Labels given in review were made with the output in sight, on clips that the queue chose: they say nothing of how good
-the judge is on clips as they come. `blind` tells them apart.
+the judge is on clips as they come. The column `origin` tells them apart.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class JudgedClips:
 
     Attributes:
         table: one row a clip whose label counts, by video and start: `video_id`, `clip_id`, `clip_sha256`, `start_sec`,
-            `end_sec`, `drive`, `origin`, `labeller`, `frozen_at` of the label, `label` (the true severity), `blind`,
+            `end_sec`, `drive`, `origin`, `labeller`, `frozen_at` of the label, `label` (the true severity),
             `raw_severity` (null: not judged), `judge` and what it is made of, `outcome`, `votes`,
             `letter_log_probability`, `confidence`, the quantities of `clip_ttc` and `mined_clips` that rules and
             evaluation read (null: not measured), and `group` of `clip_groups`
@@ -69,7 +69,6 @@ def judged_clips(
         .join(judged.rename({"clip_sha256": "judged_sha256", "severity": "raw_severity"}), on=KEY, how="left")
         .join(ttc, on=KEY, how="left")
         .with_columns(
-            blind=pl.col("origin") == "label_file",
             judge=judge_name(),
             reason=pl.when(pl.col("label").is_null())
             .then(pl.lit("the label names no severity"))

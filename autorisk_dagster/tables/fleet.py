@@ -57,10 +57,9 @@ CORRECTION_PARAMETERS: Schema = {  # one row a judge with blind labels; no row: 
     "r5_fused": pl.Float64,
     "r5_ttc_sec": pl.Float64,
     "r6_ttc_sec": pl.Float64,
-    # Conformal severity sets: the limit of the score by final severity; null: too few groups, every set is full.
+    # Conformal severity sets, by final severity: the score that the true severity of each labelled clip had.
     "set_score": pl.Enum(SET_SCORES),
-    "set_coverage": pl.Float64,
-    "set_limits": pl.List(pl.Struct({"severity": SEVERITY, "limit": pl.Float64, "groups": pl.Int64})),
+    "set_scores": pl.List(pl.Struct({"severity": SEVERITY, "score": pl.Float64, "group": pl.Int64})),
     # metric: accuracy, macro_f1, accuracy_difference (stage less the stage in the note). stage: majority, reasoner,
     # default, searched_same_clips (not held out), searched_clip_out (leaks), searched_group_out, nested
     "figures": pl.List(pl.Struct(figures())),

@@ -51,11 +51,11 @@ def test_a_label_meets_what_was_said_and_measured():
     )
     (row,) = found.table.to_dicts()
     assert found.set_aside.is_empty()
-    assert {name: row[name] for name in ("label", "raw_severity", "judge", "blind", "group", "drive")} == {
+    assert {name: row[name] for name in ("label", "raw_severity", "judge", "origin", "group", "drive")} == {
         "label": "MEDIUM",
         "raw_severity": "HIGH",
         "judge": "kinematic | k | 1 | - | -",
-        "blind": True,
+        "origin": "label_file",
         "group": 0,
         "drive": "d",
     }
@@ -100,11 +100,11 @@ def test_a_clip_that_was_judged_without_a_severity_or_not_measured_counts():
         of_fleet("mined_clips", {"clip_id": "c1"}),
     )
     (row,) = found.table.to_dicts()
-    assert (row["raw_severity"], row["outcome"], row["critical_tracks"], row["blind"]) == (
+    assert (row["raw_severity"], row["outcome"], row["critical_tracks"], row["origin"]) == (
         None,
         "abstained",
         None,
-        False,
+        "review",
     )
 
 

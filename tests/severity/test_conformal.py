@@ -78,8 +78,8 @@ def test_nine_groups_are_the_fewest_for_90_percent():
 
 
 def test_a_large_group_weighs_no_more_than_a_small_one():
-    # Ten groups; the one with 90 clips, all two steps off, weighs 1/11 like each of the nine that are right: 9/11 < 0.9,
-    # so its score is the limit. Counted singly, 90 of 99 clips would say so at any coverage over 9/100.
+    # Ten groups; the one with 90 clips, all two steps off, weighs 1/11 like each of the nine that are right. 9/11 < 0.9,
+    # so that its score is the limit there; counted singly, its 90 of 99 clips would set it at any coverage over 9/100.
     many = calibration(*[(0.0, group) for group in range(9)], *[(2.0, 9)] * 90)
     assert many.limit("LOW", 0.9).score == 2.0
     assert many.limit("LOW", 0.8).score == 0.0  # 9/11
@@ -98,7 +98,7 @@ def test_sets_grow_by_the_limit_and_keep_the_final_severity():
 
 
 def test_a_clip_without_its_judges_letters_may_be_anything():
-    found = Calibration("letters", dict.fromkeys(SEVERITIES, [(0.0, group) for group in range(20)]))
+    found = Calibration("letters", {name: [(0.0, group) for group in range(20)] for name in SEVERITIES})
     assert found.severity_set("LOW", letters(0.1, 0.7, 0.1, 0.1), 0.9).severities == ("LOW",)
     assert found.severity_set("LOW", NOTHING, 0.9) == ANYTHING
 

@@ -28,7 +28,8 @@ def test_a_share_that_cannot_be_is_refused(share_, n):
 
 
 def test_clips_that_are_their_own_groups_count_singly():
-    # Variance between 20 single clips of which 9 are right: 20/19 * 20 * 0.45 * 0.55 / 20^2; the effective number is 19.
+    # Variance between 20 single clips of which 9 are right: 20/19 * 20 * 0.45 * 0.55 / 20^2. The effective number is
+    # 0.45 * 0.55 over that, 19.
     found = share([True] * 9 + [False] * 11, range(20))
     assert (found.value, found.n, found.groups) == (0.45, 20, 20)
     assert (found.low, found.high) == pytest.approx(wilson(0.45, 19))
@@ -102,5 +103,5 @@ def test_wilsons_interval_over_groups_holds_the_truth():
 
 
 def test_every_clip_needs_a_group():
-    with pytest.raises(InputError, match="got 2 clips and 1 groups"):
+    with pytest.raises(InputError, match="2 clips, 1 groups"):
         share([True, False], [1])

@@ -60,8 +60,9 @@ CORRECTION_PARAMETERS: Schema = {  # one row a judge with blind labels; no row: 
     # Conformal severity sets, by final severity: the score that the true severity of each labelled clip had.
     "set_score": pl.Enum(SET_SCORES),
     "set_scores": pl.List(pl.Struct({"severity": SEVERITY, "score": pl.Float64, "group": pl.Int64})),
-    # metric: accuracy, macro_f1, accuracy_difference (stage less the stage in the note). stage: majority, reasoner,
-    # default, searched_same_clips (not held out), searched_clip_out (leaks), searched_group_out, nested
+    # metric: accuracy, macro_f1, accuracy_difference (stage less the stage in the note). stage: majority,
+    # always_commonest (not held out), reasoner, default, searched_same_clips (not held out), searched_clip_out (leaks),
+    # searched_group_out, nested
     "figures": pl.List(pl.Struct(figures())),
 }
 

@@ -78,8 +78,8 @@ def test_nine_groups_are_the_fewest_for_90_percent():
 
 
 def test_a_large_group_weighs_no_more_than_a_small_one():
-    # Ten groups; the one with 90 clips, all two steps off, weighs 1/11 like each of the nine that are right. 9/11 < 0.9,
-    # so that its score is the limit there; counted singly, its 90 of 99 clips would set it at any coverage over 9/100.
+    # Ten groups; the one with 90 clips, all two steps off, weighs 1/11 like each of the nine that are right. 9/11 is
+    # under 0.9, so that its score is the limit there, but not at 0.8, where 90 of 99 clips counted singly would set it.
     many = calibration(*[(0.0, group) for group in range(9)], *[(2.0, 9)] * 90)
     assert many.limit("LOW", 0.9).score == 2.0
     assert many.limit("LOW", 0.8).score == 0.0  # 9/11

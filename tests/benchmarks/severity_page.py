@@ -86,7 +86,8 @@ drive had no say): the row says what it comes to here.
 ## The search itself
 
 Identical to a plain implementation on the same draws, clip by clip and score by score
-(`tests/severity/test_search.py`); how much faster it is stands in [performance.md](performance.md), from `make bench ONLY=rules`.
+(`tests/severity/test_search.py`); how much faster it is stands in [performance.md](performance.md), from
+`make bench ONLY=rules`.
 """
 
 
@@ -154,10 +155,7 @@ def picture(path: Path, leaks: Sequence[Leak], sets: Sequence[Promise]) -> None:
         left.errorbar(
             [at + 0.17 * (offset - 1.5) for at in range(len(leaks))],
             [100 * mean.value for mean in means],
-            yerr=[
-                [100 * (mean.value - mean.low) for mean in means],
-                [100 * (mean.high - mean.value) for mean in means],
-            ],
+            yerr=[below, above],
             fmt=marker,
             color=colour,
             markerfacecolor=colour if filled else "white",

@@ -79,7 +79,7 @@ def thumbnail_jpeg(path: Path, at_sec: float, width_px: int = THUMBNAIL_WIDTH_PX
     """
     from PIL import Image
 
-    (frame,) = _frames_at(path, [at_sec], width_px)
+    (frame,) = frames_at(path, [at_sec], width_px)
     target = io.BytesIO()
     Image.fromarray(frame[:, :, ::-1]).save(target, "JPEG", quality=78, optimize=True, progressive=True)
     return target.getvalue()
@@ -96,11 +96,11 @@ def _tile(path: Path, row: Mapping[str, Any], severities: Mapping[str, str | Non
     return _Tile(
         caption=f"{row['mining_rank']}   {said}{span}   raised by {raised}   score {row['fused_score']:.2f}",
         color=SEVERITY_COLORS[severity],
-        frames=_frames_at(path, wanted, SHEET_WIDTH_PX // len(AROUND_PEAK_SEC)),
+        frames=frames_at(path, wanted, SHEET_WIDTH_PX // len(AROUND_PEAK_SEC)),
     )
 
 
-def _frames_at(path: Path, wanted_sec: Sequence[float], long_edge_px: int) -> list[NDArray[np.uint8]]:
+def frames_at(path: Path, wanted_sec: Sequence[float], long_edge_px: int) -> list[NDArray[np.uint8]]:
     """For each time the last frame at or before it, or the first one there is; BGR."""
     found: dict[float, NDArray[np.uint8]] = {}
     previous: VideoFrame | None = None

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -29,6 +27,7 @@ from autorisk_dagster.kinematics.clip_ttc import AREA_TAU_SHARE
 from autorisk_dagster.profile import Profile
 from autorisk_dagster.reporting import plots, words
 from autorisk_dagster.reporting.clip_view import ClipView, clip_views
+from autorisk_dagster.reporting.embedding import json_in_html, safe_in_tag
 from autorisk_dagster.reporting.report_data import ClipMedia, ReportData
 from autorisk_dagster.reporting.ttc_plot import ttc_figure
 from autorisk_dagster.severity.ranking import worst_severity
@@ -40,7 +39,6 @@ __all__ = ["EMBED_LIMIT_BYTES", "ClipMedia", "ReportData", "render_report"]
 
 EMBED_LIMIT_BYTES = 100_000_000  # of media in one report; larger files load slowly and mail refuses them
 _STRIP_LANE_SHARE = 0.028  # least width of a clip on the timeline, in shares of the video, so that its rank is readable
-_CLOSING_TAG = re.compile(r"</(script|style)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def render_report(data: ReportData, target: Path) -> int:
         near_misses=_near_misses(data, clips),
         near_misses_v1=data.near_miss_events.filter(pl.col("version") == "1.0").height,
         strip=_strip(data, clips),
-        figures={name: _json_in_html(figure) for name, figure in figures.items()},
+        figures={name: json_in_html(figure) for name, figure in figures.items()},
         provenance=_provenance(data),
         facts=_video_facts(data.video),
         critical_sec=_critical_sec(data.profile),
@@ -294,19 +292,12 @@ def _provenance(data: ReportData) -> list[tuple[str, str]]:
 def _plotly_js() -> str:
     from plotly.offline import get_plotlyjs
 
-    return _safe_in_tag(get_plotlyjs())
+    return safe_in_tag(get_plotlyjs())
 
 
 def _template_text(name: str) -> str:
     """A template file as it stands, fit to be put inside a script or style element."""
-    return _safe_in_tag(resources.files("autorisk_dagster.reporting").joinpath("templates", name).read_text("utf-8"))
-
-
-def _safe_in_tag(text: str) -> str:
-    """Our own and Plotly's code, checked: a closing tag inside would end the element early, a CR would be rewritten."""
-    if _CLOSING_TAG.search(text) or "<!--" in text or "\r" in text:
-        raise ValueError("embedded code must not contain a closing script or style tag, '<!--' or a carriage return")
-    return text
+    return safe_in_tag(resources.files("autorisk_dagster.reporting").joinpath("templates", name).read_text("utf-8"))
 
 
 def _csp_hash(text: str) -> str:
@@ -315,11 +306,3 @@ def _csp_hash(text: str) -> str:
 
 def _data_uri(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
-
-
-def _json_in_html(figure: go.Figure) -> str:
-    """Figure JSON that cannot leave its script element, whatever text is in it."""
-    text = json.dumps(figure.to_plotly_json(), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text

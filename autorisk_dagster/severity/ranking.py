@@ -14,6 +14,7 @@ Worst first, by these keys in turn:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -63,7 +64,7 @@ def rank(
             "fused_score": clip["fused_score"],
         }
         level = max((LEVELS.index(name) for name in inside["risk_level"].drop_nulls()), default=-1)
-        ranked.append((_key(row, level), row))
+        ranked.append((order_key(row, level), row))
     ranked.sort(key=lambda pair: pair[0])
     return tables.frame(
         [{"rank": position, **row} for position, (_, row) in enumerate(ranked, start=1)], tables.SEVERITY_RANKING
@@ -76,7 +77,13 @@ def worst_severity(table: pl.DataFrame) -> str | None:
     return max(judged, key=tables.SEVERITIES.index) if len(judged) else None
 
 
-def _key(row: dict[str, Any], level: int) -> tuple[int, int, int, float, float, str]:
+def order_key(row: Mapping[str, Any], level: int) -> tuple[int, int, int, float, float, str]:
+    """Sorts the worst first, over one video or a fleet.
+
+    Args:
+        row: `severity`, `min_ttc_sec`, `fused_score`, `clip_id`
+        level: of the worst near miss in the clip, an index of LEVELS; -1: none
+    """
     severity, ttc, fused = row["severity"], row["min_ttc_sec"], row["fused_score"]
     cannot_say = ttc is None or math.isnan(ttc)
     return (

@@ -1,6 +1,8 @@
 """The fleet's dashboard: a static site in the media store."""
 
 import datetime as dt
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -10,7 +12,11 @@ from autorisk_dagster.io import FleetTable, FrameStoreIOManager
 from resources.media_store import MediaStore
 from resources.profiles import Profiles
 
+if TYPE_CHECKING:
+    from autorisk_dagster.reporting.dashboard import PipelineNode
+
 READ = (
+    "ground_truth",
     *("source_video", "mined_clips", "clip_ttc", "tracks", "near_miss_events", "verified_events", "reason_outputs"),
     *("saliency_maps", "corrected_severities", "safety_report"),
 )
@@ -24,7 +30,9 @@ READ = (
     code_version=code_version(1, "correction"),
     check_specs=[
         dg.AssetCheckSpec(
-            "every_ranked_clip_is_in_it", asset="fleet_dashboard", description="Each ranked clip of the fleet is listed."
+            "every_ranked_clip_is_in_it",
+            asset="fleet_dashboard",
+            description="Each ranked clip is listed.",
         ),
         dg.AssetCheckSpec(
             "nothing_left_out", asset="fleet_dashboard", description="No table is of another version than this code's."
@@ -59,7 +67,7 @@ def fleet_dashboard(
                 video_ids=registered,
                 store=io_manager,
                 media_exists=lambda relative: media.path(relative).is_file(),
-                pipeline=(),
+                pipeline=_pipeline(context.instance, registered),
                 rules=rules,
                 generated_at=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             ),
@@ -94,3 +102,31 @@ def fleet_dashboard(
             ),
         ],
     )
+
+
+def _pipeline(instance: dg.DagsterInstance, registered: Collection[str]) -> list["PipelineNode"]:
+    """Every asset with what was made of it. The run's own graph holds only what the run makes, hence all are loaded."""
+    import assets
+    from autorisk_dagster.reporting.dashboard import PipelineNode
+
+    known = set(registered)
+    nodes = []
+    for definition in dg.load_assets_from_package_module(assets):
+        for spec in definition.specs if isinstance(definition, dg.AssetsDefinition) else ():
+            per_video = spec.partitions_def is not None
+            made = (
+                len(instance.get_materialized_partitions(spec.key) & known)
+                if per_video
+                else int(instance.get_latest_materialization_event(spec.key) is not None)
+            )
+            nodes.append(
+                PipelineNode(
+                    name=spec.key.to_user_string(),
+                    group=spec.group_name or "default",
+                    parents=tuple(sorted(dep.asset_key.to_user_string() for dep in spec.deps)),
+                    made=made,
+                    of=len(known) if per_video else 1,
+                    per_video=per_video,
+                )
+            )
+    return nodes

@@ -41,7 +41,8 @@ fleet_batch = dg.define_asset_job(
 def _rereading(name: str, mode: str, description: str) -> dg.UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.assets("reason_outputs").downstream(),
+        # Of one video: what is over the fleet is made when it is asked for, not once a video.
+        selection=dg.AssetSelection.assets("reason_outputs").downstream() & dg.AssetSelection.assets(*PER_VIDEO),
         config={"ops": {"reason_outputs": {"config": {"mode": mode}}}},
         description=description,
     )
@@ -63,4 +64,10 @@ judge_gestures = dg.define_asset_job(
     "judge_gestures",
     selection=dg.AssetSelection.assets("gesture_verdicts"),
     description="Show the recorded gesture proposals to the verifier; needs no video.",
+)
+
+fleet_views = dg.define_asset_job(
+    "fleet_views",
+    selection=dg.AssetSelection.assets("fleet_dashboard"),
+    description="The fleet's dashboard, anew.",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from autorisk_dagster.cli.processing import demo, ingest, run, status
+from autorisk_dagster.cli.serving import dashboard, ui
 from autorisk_dagster.cli.verifying import verifier
 
 
@@ -14,5 +15,5 @@ def main() -> None:
     """AutoRisk: from dashcam footage to ranked, explained and auditable danger."""
 
 
-for command in (ingest, run, status, demo, verifier):
+for command in (ingest, run, status, demo, dashboard, ui, verifier):
     main.add_command(command)

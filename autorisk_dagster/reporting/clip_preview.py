@@ -1,4 +1,4 @@
-"""A clip as a small animation around its peak: what Dagster's UI and the dashboard's lists show before anyone plays it."""
+"""A clip as a small animation around its peak, for Dagster's UI and the dashboard's lists."""
 
 from __future__ import annotations
 

@@ -184,8 +184,10 @@ def _verdict(corrected: Row | None, rules: CorrectionSettings | None) -> Row | N
 def _reason(reason: Row | None, clip: Row) -> Row | None:
     if reason is None:
         return None
-    told = ("outcome", "severity", "hazards", "causal_reasoning", "short_term_prediction", "recommended_action")
-    told += ("evidence", "confidence", "error", "parse_layer", "notes", "vote_margin", "letter_mass", "supplement_text")
+    told = [
+        *("outcome", "severity", "hazards", "causal_reasoning", "short_term_prediction", "recommended_action"),
+        *("evidence", "confidence", "error", "parse_layer", "notes", "vote_margin", "letter_mass", "supplement_text"),
+    ]
     letters = reason["letter_log_probability"]
     return {
         **{name: reason[name] for name in told},
@@ -290,9 +292,7 @@ def _checklist(video: VideoTables, clip_id: str) -> list[Row] | None:
     return rows.select("item", "holds", "evidence").to_dicts()
 
 
-def _generated(
-    video: VideoTables, asset: str, clip_id: str, media_exists: Callable[[str], bool]
-) -> list[Row] | None:
+def _generated(video: VideoTables, asset: str, clip_id: str, media_exists: Callable[[str], bool]) -> list[Row] | None:
     """Generated videos of a clip; every one is synthetic, and the page says so."""
     if asset not in video:
         return None

@@ -16,7 +16,14 @@ import polars as pl
 from autorisk_dagster import tables
 from autorisk_dagster.reporting import words
 from autorisk_dagster.reporting.dashboard.summaries import JUDGED, Estimate, Group, VideoSummary
-from autorisk_dagster.reporting.plots import SEVERITY_COLORS, SIGNAL_COLORS, graph_objects, lay_out, plain_text, ruled_line
+from autorisk_dagster.reporting.plots import (
+    SEVERITY_COLORS,
+    SIGNAL_COLORS,
+    graph_objects,
+    lay_out,
+    plain_text,
+    ruled_line,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -118,7 +125,7 @@ def heat_cells(rows: Sequence[dict[str, Any]]) -> list[list[tuple[float | None, 
 
 
 def ttc_by_severity_figure(rows: Sequence[dict[str, Any]]) -> go.Figure:
-    """Shortest time to contact of each clip, by severity: boxes where there are five clips, and every clip as a point."""
+    """Shortest time to contact of each clip, by severity: a box from five clips on, and the clips as points."""
     figure = graph_objects().Figure()
     for severity in tables.SEVERITIES:
         values = finite_ttc(rows, severity)

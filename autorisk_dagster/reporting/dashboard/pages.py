@@ -19,7 +19,7 @@ from autorisk_dagster.reporting import words
 from autorisk_dagster.reporting.dashboard import figures, pipeline_picture
 from autorisk_dagster.reporting.dashboard.clip_records import media_url
 from autorisk_dagster.reporting.dashboard.fleet_data import FleetData
-from autorisk_dagster.reporting.dashboard.summaries import VideoSummary, groups_of, rate_of, severity_counts
+from autorisk_dagster.reporting.dashboard.summaries import Estimate, VideoSummary, groups_of, rate_of, severity_counts
 from autorisk_dagster.reporting.embedding import json_in_html
 
 PAGES: Final = (
@@ -172,7 +172,9 @@ def _evaluation(context: SiteContext) -> dict[str, Any]:
                 "key": key,
                 "matrices": matrices,
                 "overall": table.filter(pl.col("class").is_null() & (pl.col("metric") != "checklist")),
-                "by_class": table.filter(pl.col("class").is_not_null() & ~pl.col("metric").is_in(["confusion", "checklist"])),
+                "by_class": table.filter(
+                    pl.col("class").is_not_null() & ~pl.col("metric").is_in(["confusion", "checklist"])
+                ),
                 "checklist": table.filter(pl.col("metric") == "checklist"),
             }
         )
@@ -227,12 +229,12 @@ def _signals(context: SiteContext) -> dict[str, Any]:
     }
 
 
-def _dots(rows: pl.DataFrame, name: str) -> list[tuple[str, figures.Estimate]]:
+def _dots(rows: pl.DataFrame, name: str) -> list[tuple[str, Estimate]]:
     several = rows["label_origin"].n_unique() > 1
     return [
         (
             f"{row[name]} ({row['label_origin']})" if several else str(row[name]),
-            figures.Estimate(row["value"], row["low"], row["high"], row["n"] or 0),
+            Estimate(row["value"], row["low"], row["high"], row["n"] or 0),
         )
         for row in rows.iter_rows(named=True)
     ]
@@ -291,14 +293,15 @@ def _comparison(context: SiteContext) -> dict[str, Any]:
 def _by_origin(table: pl.DataFrame | None) -> list[tuple[str | None, pl.DataFrame]]:
     if table is None:
         return []
-    return [(str(origin) if origin else None, rows) for (origin,), rows in table.group_by("label_origin", maintain_order=True)]
+    grouped = table.group_by("label_origin", maintain_order=True)
+    return [(str(origin) if origin else None, rows) for (origin,), rows in grouped]
 
 
 def _rows_of(table: pl.DataFrame) -> list[dict[str, Any]]:
     return table.to_dicts()
 
 
-def _estimate_words(found: figures.Estimate, decimals: int = 2) -> str:
+def _estimate_words(found: Estimate, decimals: int = 2) -> str:
     if found.value is None:
         return "not measured"
     return f"{found.value:.{decimals}f} ({found.low:.{decimals}f} to {found.high:.{decimals}f})"

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from autorisk_dagster import tables
 from autorisk_dagster.reporting.dashboard import pages
 from autorisk_dagster.reporting.dashboard.clip_records import ClipRecord, clip_records, media_url
 from autorisk_dagster.reporting.dashboard.fleet_data import (
@@ -21,7 +22,6 @@ from autorisk_dagster.reporting.dashboard.fleet_data import (
 from autorisk_dagster.reporting.dashboard.search_index import SearchIndex
 from autorisk_dagster.reporting.dashboard.site_files import CLIPS, ROOT, SiteFiles
 from autorisk_dagster.reporting.dashboard.summaries import VideoSummary
-from autorisk_dagster import tables
 
 COLUMNS = (
     *("id", "rank", "start", "end", "severity", "raw", "rule", "outcome", "label", "ttc", "with", "misses", "risk"),

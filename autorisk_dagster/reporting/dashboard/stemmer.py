@@ -7,6 +7,7 @@ or two letters, and words with anything but a to z in them, stay as they are.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Final
 
 _STEP_2: Final = (
@@ -119,7 +120,7 @@ def _consonant(word: str, at: int) -> bool:
 def _measure(word: str) -> int:
     """How often a vowel is followed by a consonant: the m of [C](VC)^m[V]."""
     kinds = [_consonant(word, at) for at in range(len(word))]
-    return sum(not before and after for before, after in zip(kinds, kinds[1:], strict=False))
+    return sum(not before and after for before, after in pairwise(kinds))
 
 
 def _has_vowel(word: str) -> bool:

@@ -1,0 +1,85 @@
+"""Dagster's webserver with the media store under /media, read-only: what `autorisk ui` starts.
+
+Files go out with range requests, so that clips can be wound; nothing outside the folder goes out, by whatever path or
+link, and nothing whose name begins with a dot.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from autorisk_dagster.paths import data_folder
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+    from starlette.types import Scope
+
+# Said here and not left to the machine's tables, which differ; what is not listed is handed over as bytes.
+TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".geojson": "application/geo+json",
+    ".csv": "text/csv",
+    ".md": "text/plain",
+    ".txt": "text/plain",
+    ".mp4": "video/mp4",
+    ".webp": "image/webp",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".zip": "application/zip",
+}
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "SAMEORIGIN",
+}
+
+
+class MediaFiles(StaticFiles):
+    """The files of one folder. No listing, no dot files, no link out of it."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file, or 404 for all there is no file for or that may not go out."""
+        if any(part.startswith(".") for part in path.replace("\\", "/").split("/")):
+            raise HTTPException(status_code=404)
+        try:
+            response = await super().get_response(path, scope)
+        except OSError as error:  # a loop of links, a name the file system cannot hold
+            raise HTTPException(status_code=404) from error
+        suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - of an address
+        response.headers["Content-Type"] = TYPES.get(suffix, "application/octet-stream")
+        response.headers.update(HEADERS)
+        return response
+
+
+def media_route() -> Mount:
+    """The mount of the media store."""
+    return Mount("/media", MediaFiles(directory=data_folder() / "media"), name="media")
+
+
+def main() -> None:
+    """Dagster's own command line, with a webserver that has the mount."""
+    import dagster_webserver.app
+    from dagster_webserver.cli import main as dagster_main
+    from dagster_webserver.webserver import DagsterWebserver
+
+    class MediaWebserver(DagsterWebserver[Any, Any]):
+        def build_routes(self) -> list[BaseRoute]:
+            return [media_route(), *super().build_routes()]  # type: ignore[no-untyped-call]
+
+    # The one place where Dagster's command line names its webserver.
+    dagster_webserver.app.DagsterWebserver = MediaWebserver  # type: ignore[attr-defined]
+    dagster_main()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""C2PA content credentials: in every clip and generated video that leaves, what it is and what was made of it.
+
+A clip names the footage it was cut from (an ingredient, by SHA-256), the cut and the verdict. A generated video says so
+in the words that viewers and platforms read, IPTC's digital source type: `trainedAlgorithmicMedia` for a model's, and
+`compositeSynthetic` where real pixels were moved by a computed motion (no training data). A clip claims no source type:
+whether the footage itself is genuine is not known here.
+
+A credential holds identifiers and salts drawn by chance, so signing twice gives other bytes: `content_key` names the
+file it belongs in, so that one is signed once and kept.
+
+Source: C2PA 2.1, sections 18.15 (actions), 18.16 (ingredients); IPTC NewsCodes, digital source type.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from autorisk_dagster import __version__
+from autorisk_dagster.audit import keys
+from autorisk_dagster.errors import InputError
+
+CLIP_ASSERTION = "org.autorisk.clip"
+GENERATED_ASSERTION = "org.autorisk.generated"
+_IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+SOURCE_TYPES = {  # by world model
+    "cosmos": f"{_IPTC}trainedAlgorithmicMedia",
+    "kinematic": f"{_IPTC}compositeSynthetic",
+}
+_FORMAT = "video/mp4"
+_ACTIONS = "c2pa.actions.v2"
+_OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+
+
+@dataclass(frozen=True)
+class CredentialKeys:
+    """What signs credentials: the leaf's private key and its PEM chain, and the root as trust anchor."""
+
+    key: Ed25519PrivateKey
+    chain_pem: str
+    root_pem: str
+
+    @classmethod
+    def read(cls, folder: Path) -> CredentialKeys:
+        """The keys in a folder made by `keys.new_keys`.
+
+        Raises:
+            InputError: one is missing, or the private key can be read by others.
+        """
+        try:
+            chain, root = ((folder / name).read_text(encoding="ascii") for name in (keys.C2PA_CHAIN, keys.C2PA_ROOT))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{folder} has no certificates for content credentials: {error}") from error
+        return cls(keys.private_key(folder / keys.C2PA), chain, root)
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A credential that was read back.
+
+    Attributes:
+        state: "Trusted" (under a given anchor), "Valid" (whole, the signer is unknown), "Invalid", "none"
+        failures: codes of what failed
+        assertions: by label
+        source_types: IPTC digital source types of its actions
+    """
+
+    state: str
+    failures: tuple[str, ...]
+    assertions: dict[str, Any]
+    source_types: tuple[str, ...]
+
+
+def clip_credential(facts: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest definition of a clip: opened from the footage, cut, and judged.
+
+    Args:
+        facts: what the clip's assertion says (cut times, severity, rule, model revisions)
+        source: the footage's `file_name` and `sha256`
+    """
+    actions: list[dict[str, Any]] = [
+        {"action": "c2pa.opened", "parameters": {"ingredientIds": ["source"]}},
+        {"action": "c2pa.trimmed"},
+    ]
+    if facts["clip_written_by"] == "encoded":
+        actions.append({"action": "c2pa.transcoded"})
+    return _definition(
+        f"{facts['clip_id']}.mp4",
+        [_ingredient("source", source["file_name"], source["sha256"], "parentOf")],
+        actions,
+        {CLIP_ASSERTION: dict(facts)},
+    )
+
+
+def generated_credential(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest definition of a generated video: synthetic, by which model, from which clip.
+
+    Args:
+        facts: `title`, `clip_id`, `clip_sha256`, `world_model` and what else its assertion says
+    """
+    action = {
+        "action": "c2pa.created",
+        "digitalSourceType": SOURCE_TYPES[facts["world_model"]],
+        "parameters": {"ingredientIds": ["condition"]},
+    }
+    return _definition(
+        str(facts["title"]),
+        [_ingredient("condition", f"{facts['clip_id']}.mp4", facts["clip_sha256"], "inputTo")],
+        [action],
+        {GENERATED_ASSERTION: {**facts, "synthetic": True}},
+    )
+
+
+def content_key(definition: Mapping[str, Any], media_sha256: str, signer: CredentialKeys) -> str:
+    """16 hex digits that name the credential of a file: other footage, words or certificate, other digits."""
+    text = json.dumps([definition, media_sha256, signer.chain_pem], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def attach(source: Path, target: Path, definition: Mapping[str, Any], signer: CredentialKeys) -> None:
+    """Write `source` with its credential at `target`; the coded pictures and sound stay as they are.
+
+    Raises:
+        InputError: the file cannot carry one, or what was written does not read back as valid.
+    """
+    import c2pa
+
+    try:
+        with (
+            c2pa.Signer.from_callback(signer.key.sign, c2pa.C2paSigningAlg.ED25519, signer.chain_pem) as signing,
+            c2pa.Builder.from_json(dict(definition)) as builder,
+        ):
+            builder.sign_file(source, target, signing)
+    except c2pa.C2paError as error:
+        raise InputError(f"{source.name}: no content credential can be attached ({error}); is it an mp4?") from error
+    found = read_credential(target, signer.root_pem)
+    if not holds(found, definition):
+        raise InputError(f"{source.name}: the credential reads back as {found.state} ({', '.join(found.failures)})")
+
+
+def holds(found: Credential, definition: Mapping[str, Any]) -> bool:
+    """Whether a credential that was read is trusted and says what `definition` says."""
+    wanted = {a["label"]: a["data"] for a in definition["assertions"] if a["label"] != _ACTIONS}
+    return found.state == "Trusted" and all(found.assertions.get(label) == data for label, data in wanted.items())
+
+
+def read_credential(path: Path, anchors_pem: str | None = None) -> Credential:
+    """The credential in a file, checked against the file's bytes; without anchors no signer is trusted.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    import c2pa
+
+    settings: dict[str, Any] = {"verify": {**_OFFLINE, "verify_trust": True}}
+    if anchors_pem is not None:
+        settings["trust"] = {"trust_anchors": anchors_pem}
+    with path.open("rb") as file, c2pa.Context.from_dict(settings) as context:
+        try:
+            with c2pa.Reader(_FORMAT, file, context=context) as reader:
+                found = json.loads(reader.json())
+        except c2pa.C2paError.ManifestNotFound:
+            return Credential("none", (), {}, ())
+        except c2pa.C2paError as error:
+            return Credential("Invalid", (str(error),), {}, ())
+    manifest = found["manifests"][found["active_manifest"]]
+    assertions = {assertion["label"]: assertion["data"] for assertion in manifest["assertions"]}
+    actions = assertions.get(_ACTIONS, {}).get("actions", ())
+    failures = tuple(status["code"] for status in found.get("validation_status") or ())
+    types = tuple(action["digitalSourceType"] for action in actions if "digitalSourceType" in action)
+    return Credential(found["validation_state"], failures, assertions, types)
+
+
+def _definition(
+    title: str, ingredients: list[dict[str, Any]], actions: list[dict[str, Any]], assertions: Mapping[str, Any]
+) -> dict[str, Any]:
+    own = [{"label": label, "data": data} for label, data in assertions.items()]
+    return {
+        "claim_generator_info": [{"name": "autorisk-dagster", "version": __version__}],
+        "title": title,
+        "format": _FORMAT,
+        "ingredients": ingredients,
+        "assertions": [{"label": _ACTIONS, "data": {"actions": actions}}, *own],
+    }
+
+
+def _ingredient(label: str, title: str, sha256: str, relationship: str) -> dict[str, Any]:
+    return {
+        "label": label,
+        "title": title,
+        "format": _FORMAT,
+        "instance_id": f"urn:sha256:{sha256}",
+        "relationship": relationship,
+    }

@@ -1,15 +1,15 @@
 """Audit: what every verdict on a video rests on, in one file that leaves the house."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
 
+from assets.handover import Handover
 from assets.provenance import Origins, code, software
-from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
+from assets.tabulate import OWNERS, TABLE, code_version, failure, markdown_table, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError, InputError
 from autorisk_dagster.io import FrameStoreIOManager
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
 
     from autorisk_dagster.audit.credentials import CredentialKeys
-    from autorisk_dagster.audit.pack import ClipFilter, PackContents, Review, Video
+    from autorisk_dagster.audit.pack import PackContents
+    from autorisk_dagster.audit.reviewed import Review
 
 # What a verdict is made from. Each must be as it was materialised, by today's code and settings.
 VERDICT_INPUTS = (
@@ -40,7 +41,14 @@ VERDICT_INPUTS = (
     "severity_ranking",
 )
 # In the pack where they were made; no verdict reads them.
-BESIDE = ("verified_events", "saliency_maps", "explanation_checklist", "review_queue", "predict_videos", "counterfactuals")
+BESIDE = (
+    "verified_events",
+    "saliency_maps",
+    "explanation_checklist",
+    "review_queue",
+    "predict_videos",
+    "counterfactuals",
+)
 FLEET_INPUTS = ("correction_parameters",)  # unpartitioned, and read by a verdict where it exists
 _PACKAGES = (
     "autorisk-dagster",
@@ -57,8 +65,6 @@ _PACKAGES = (
     "supervision",
     "trackers",
 )
-
-Row = dict[str, Any]
 
 
 class PackConfig(dg.Config):
@@ -98,10 +104,9 @@ class _Keys:
             description="Every mined clip has its file and its decision trace in the pack.",
         ),
         dg.AssetCheckSpec(
-            "credentials_read_back",
+            "credentials",
             asset="audit_pack",
-            blocking=True,
-            description="Every clip and generated video carries a content credential that its reader trusts.",
+            description="Every clip and generated video carries a content credential that reads back as trusted.",
         ),
         dg.AssetCheckSpec("reviewed", asset="audit_pack", description="What the policy wants reviewed is reviewed."),
         dg.AssetCheckSpec("signed", asset="audit_pack", description="A key is configured and the pack is signed."),
@@ -128,12 +133,14 @@ def audit_pack(
     """One zip with every clip, its decision trace, the tables, settings and provenance; signed where a key is there.
 
     Not part of `process_video`: a pack is a second copy of the clips, and is made when somebody asks for one, after the
-    review; job `finalize` makes it. Built with or without a key: without (`AUTORISK_AUDIT_KEYS` not set) it is unsigned,
-    its clips carry no content credential, and file name, manifest, metadata and a check say so. `finalize` insists on
-    the key.
+    review; job `finalize` makes it. Built with or without a key: without (`AUTORISK_AUDIT_KEYS` not set) it is not
+    signed, its clips carry no content credential, and file name, manifest, metadata and a check say so. `finalize`
+    insists on the key.
     """
     from autorisk_dagster.audit.pack import PackContents, build_pack
+    from autorisk_dagster.audit.reviewed import review_state
     from autorisk_dagster.audit.sign import sign_pack
+    from autorisk_dagster.review.log import review_log
 
     key = context.partition_key
     found = dict(
@@ -173,22 +180,21 @@ def audit_pack(
             if table is not None:
                 found[name] = table
                 records[name] = origins.of(name, table, current=False, partitioned=False)
-        review, verdicts = _review(found, profile)
-        clips, generated = _videos(key, found, media, keys)
+        review = review_state(review_log(Path(media.root)), found)
+        _refuse_unreviewed(review, profile)
+        handover = Handover(media, f"{key}/handed_over", keys.credentials if keys else None)
         if keys is None:
             left_out["signature.dsse.json"] = "not signed: no key is configured (AUTORISK_AUDIT_KEYS)"
         contents = PackContents(
             tables=found,
             profile=profile,
-            clips=clips,
-            generated=generated,
-            verdicts=verdicts,
+            clips=handover.clips(found),
+            generated=handover.generated(found),
             review=review,
             provenance={
                 "footage": source_video.row(0, named=True),
                 "inputs": records,
-                "code": code(),
-                "software": software(_PACKAGES),
+                "packed_by": {"code": code(), "software": software(_PACKAGES)},
             },
             left_out=left_out,
         )
@@ -198,7 +204,8 @@ def audit_pack(
             if keys:
                 sign_pack(target, keys.signing, target)
         media.keep_only(f"{key}/audit", {relative})
-        return _result(relative, media, keys, contents)
+        handover.keep_only()
+        return _result(key, relative, media, keys, contents)
     except AutoRiskError as error:
         raise failure(error) from error
 
@@ -211,8 +218,8 @@ def _configured_keys(*, required: bool) -> _Keys | None:
     if folder is None:
         if required:
             raise InputError(
-                f"{keys.FOLDER_VARIABLE} is not set, and this pack must be signed. Make keys once with autorisk audit keys "
-                "new FOLDER and set it to that folder, or build an unsigned pack: autorisk audit build --unsigned"
+                f"{keys.FOLDER_VARIABLE} is not set, and this pack must be signed. Make keys once (autorisk audit keys "
+                "FOLDER) and set it to that folder, or build an unsigned pack: autorisk audit build --unsigned"
             )
         return None
     return _Keys(
@@ -222,89 +229,93 @@ def _configured_keys(*, required: bool) -> _Keys | None:
     )
 
 
-def _review(found: Mapping[str, pl.DataFrame], profile: Profile) -> "tuple[Review, dict[str, list[Row]] | None]":
-    """What the policy wants reviewed and is not, and every verdict there is.
+def _refuse_unreviewed(review: "Review", profile: Profile) -> None:
+    """The policy gate.
 
     Raises:
         InputError: something is not reviewed, and the profile refuses such a pack.
     """
-    from autorisk_dagster.audit.pack import Review
-    from autorisk_dagster.audit.trace import not_run
-
-    head = not_run("there is no review log")
-    queue = found.get("review_queue")
-    if queue is None:
-        unreviewed = {}
-        review = Review("not_run", unreviewed, head)
-    else:
-        open_ = queue.filter(pl.col("must_review") & (pl.col("state") != "reviewed"))
-        unreviewed = {row["clip_id"]: row["reasons"] for row in open_.iter_rows(named=True)}
-        review = Review("unreviewed" if unreviewed else "complete", unreviewed, head)
-    if review.outcome != "complete" and profile.audit.unreviewed == "refuse":
-        what = f"{', '.join(unreviewed)} must be reviewed first" if unreviewed else "there is no review_queue"
-        raise InputError(
-            f"{what}, and the profile {profile.name} hands over no pack before (audit.unreviewed: refuse). Review: "
-            "autorisk review"
-        )
-    return review, None
+    if review.outcome == "complete" or profile.audit.unreviewed == "mark":
+        return
+    what = (
+        f"{', '.join(review.unreviewed)} must be reviewed first"
+        if review.unreviewed
+        else "there is no review_queue yet"
+    )
+    raise InputError(
+        f"{what}: profile {profile.name} hands over no pack before (audit.unreviewed: refuse). Review: autorisk review"
+    )
 
 
-def _videos(
-    key: str, found: Mapping[str, pl.DataFrame], media: MediaStore, keys: _Keys | None
-) -> "tuple[dict[str, Video], dict[str, list[Video]]]":
-    """The clips and generated videos as they are handed over."""
-    from autorisk_dagster.audit.pack import AS_CUT, Video
-    from autorisk_dagster.audit.trace import plain
+def _result(
+    key: str, relative: str, media: MediaStore, keys: _Keys | None, contents: "PackContents"
+) -> dg.MaterializeResult:
+    from autorisk_dagster.audit.verify import Verdict, verify_pack
 
-    from autorisk_dagster.audit import credentials
-
-    kept: set[str] = set()
-    source = found["source_video"].row(0, named=True)
-    answers = {row["clip_id"]: row for row in found["reason_outputs"].iter_rows(named=True)}
-    corrected = {row["clip_id"]: row for row in found["corrected_severities"].iter_rows(named=True)}
-    clips, generated = {}, {}
-
-    def handed_over(name: str, original: Path, digest: str, definition: Row, record: Row) -> Video:
-        if sha256_of(original) != digest:
-            raise InputError(f"{original.name} is not the file its table names; make it again: autorisk run --again")
-        if keys is None:
-            path, credential = original, _no_credential()
-        else:
-            relative = f"{key}/credentials/{Path(name).stem}-{credentials.content_key(definition, digest, keys.credentials)}.mp4"
-            path = media.path(relative)
-            # Signing draws by chance: the file is made once and kept, or two packs of one state would differ.
-            if not (path.exists() and credentials.holds(_read_back(path, keys), definition)):
-                with media.writing(relative) as target:
-                    credentials.attach(original, target, definition, keys.credentials)
-            kept.add(relative)
-            credential = {"standard": "C2PA", "state": "Trusted", "signer": keys.credentials.subject}
-        return Video(name, path, {**record, "made_from_sha256": digest, "content_credential": credential})
-
-    for clip in found["mined_clips"].iter_rows(named=True):
-        clip_id = clip["clip_id"]
-        facts = plain(_credential_facts(clip, source, answers[clip_id], corrected[clip_id]))
-        clips[clip_id] = handed_over(
-            f"clips/{clip_id}.mp4",
-            media.path(clip["clip_path"]),
-            clip["clip_sha256"],
-            credentials.clip_credential(facts, source),
-            {"role": "clip", "synthetic": False, "privacy": AS_CUT},
-        )
-    for asset in ("predict_videos", "counterfactuals"):
-        for row in found[asset].iter_rows(named=True) if asset in found else ():
-            if row["outcome"] != "generated":
-                continue
-            name = f"generated/{row['clip_id']}-{row['scenario']}.mp4"
-            facts = plain({k: row[k] for k in _GENERATED_FACTS} | {"title": Path(name).name})
-            source_type = credentials.SOURCE_TYPES[row["world_model"]]
-            generated.setdefault(row["clip_id"], []).append(
-                handed_over(
-                    name,
-                    media.path(row["video_path"]),
-                    row["video_sha256"],
-                    credentials.generated_credential(facts),
-                    {"role": "generated video", "synthetic": True, "digital_source_type": source_type},
-                )
-            )
-    media.keep_only(f"{key}/credentials", kept)
-    return clips, generated
+    path = media.path(relative)
+    found = verify_pack(path, keys.public if keys else None)
+    names = {file["name"] for file in found.manifest["files"]}
+    wanted = {
+        f"{folder}/{clip}.{kind}" for clip in contents.clips for folder, kind in (("clips", "mp4"), ("trace", "json"))
+    }
+    videos = [*contents.clips.values(), *(video for more in contents.generated.values() for video in more)]
+    credentials = sum(video.record["content_credential"].get("standard") == "C2PA" for video in videos)
+    review = contents.review
+    row = {
+        "video_id": key,
+        "pack_path": relative,
+        "pack_sha256": sha256_of(path),
+        "pack_digest": found.digest,
+        "size_bytes": path.stat().st_size,
+        "files": found.files,
+        "clips": len(contents.clips),
+        "key_id": found.key_id or None,
+        "credentials": credentials,
+        "synthetic": sum(video.record["synthetic"] for video in videos),
+        "review": review.outcome,
+        "unreviewed": None if review.outcome == "not_run" else len(review.unreviewed),
+    }
+    reasons = pl.DataFrame(
+        [{"clip": clip, "why": "; ".join(why)} for clip, why in review.unreviewed.items()],
+        schema={"clip": pl.String, "why": pl.String},
+    )
+    expected = Verdict.INTACT if keys else Verdict.UNSIGNED
+    return table_result(
+        "audit_pack",
+        tables.frame([row], tables.AUDIT_PACK),
+        {
+            "pack": dg.MetadataValue.path(str(path)),
+            "digest": found.digest,
+            "sha256": row["pack_sha256"],
+            "signed_by": found.key_id or "nobody: this pack is not signed",
+            "clips": row["clips"],
+            "files": found.files,
+            "size_mb": row["size_bytes"] / 1e6,
+            "content_credentials": f"{credentials} of {len(videos)}",
+            "synthetic_videos": row["synthetic"],
+            "review": review.outcome,
+            "not_reviewed": dg.MetadataValue.md(markdown_table(reasons)),
+            "left_out": dict(contents.left_out),
+        },
+        [
+            dg.AssetCheckResult(
+                check_name="pack_verifies",
+                passed=found.verdict == expected,
+                metadata={"verdict": found.verdict.name, "findings": [str(finding) for finding in found.findings]},
+            ),
+            dg.AssetCheckResult(
+                check_name="nothing_missing", passed=wanted <= names, metadata={"missing": sorted(wanted - names)}
+            ),
+            dg.AssetCheckResult(
+                check_name="credentials",
+                passed=credentials == len(videos),
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"with": credentials, "videos": len(videos)},
+            ),
+            dg.AssetCheckResult(
+                check_name="reviewed", passed=review.outcome == "complete", severity=dg.AssetCheckSeverity.WARN
+            ),
+            dg.AssetCheckResult(check_name="signed", passed=keys is not None, severity=dg.AssetCheckSeverity.WARN),
+        ],
+        preview=["pack_path", "clips", "files", "credentials", "synthetic", "review", "key_id"],
+    )

@@ -49,8 +49,8 @@ class Origins:
         digest = content_hash(table)
         if tags.get(_DATA_VERSION) != digest:
             raise InputError(
-                f"the stored table {asset} is not the one that was materialised ({tags.get(_DATA_VERSION, '')[:12]}, found "
-                f"{digest[:12]}): it was changed or replaced on the disk. Make it again: autorisk run --again"
+                f"the stored table {asset} is not the one that was materialised ({tags.get(_DATA_VERSION, '')[:12]}, "
+                f"found {digest[:12]}): it was changed or replaced on the disk. Make it again: autorisk run --again"
             )
         if current:
             self._refuse_stale(key, record, tags.get(_CODE_VERSION))
@@ -65,9 +65,7 @@ class Origins:
             "checks": self._checks(key, record.run_id),
         }
 
-    def _latest(
-        self, key: dg.AssetKey, *, partitioned: bool, before: int | None = None
-    ) -> dg.EventLogRecord | None:
+    def _latest(self, key: dg.AssetKey, *, partitioned: bool, before: int | None = None) -> dg.EventLogRecord | None:
         filters = dg.AssetRecordsFilter(
             asset_key=key,
             asset_partitions=[self.context.partition_key] if partitioned else None,
@@ -81,8 +79,8 @@ class Origins:
         node = graph.get(key)
         if made_with != node.code_version:
             raise InputError(
-                f"{asset} was made by other code or settings ({made_with}) than today's ({node.code_version}), which the "
-                "pack would show. Make it again: autorisk run"
+                f"{asset} was made by other code or settings ({made_with}) than today's ({node.code_version}), which "
+                "the pack would show. Make it again: autorisk run"
             )
         for parent in sorted(node.parent_keys):
             partitioned = not graph.has(parent) or graph.get(parent).partitions_def is not None
@@ -90,7 +88,8 @@ class Origins:
             then = self._latest(parent, partitioned=partitioned, before=record.storage_id)
             if _data_version(now) != _data_version(then):
                 raise InputError(
-                    f"{asset} was made from another {parent.to_user_string()} than is there now. Make it again: autorisk run"
+                    f"{asset} was made from another {parent.to_user_string()} than is there now. Make it again: "
+                    "autorisk run"
                 )
 
     def _checks(self, key: dg.AssetKey, run_id: str) -> dict[str, str]:

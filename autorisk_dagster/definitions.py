@@ -8,7 +8,7 @@ import dagster as dg
 
 import assets
 from autorisk_dagster.io import FrameStore
-from autorisk_dagster.jobs import fleet_batch, fleet_views, judge_gestures, process_video, reparse, supplement
+from autorisk_dagster.jobs import finalize, fleet_batch, fleet_views, judge_gestures, process_video, reparse, supplement
 from autorisk_dagster.paths import CONFIGS, data_folder
 from autorisk_dagster.schedules import nightly_fleet_batch
 from resources.answers import AnswerStore
@@ -26,7 +26,7 @@ def defs() -> dg.Definitions:
     data = data_folder()
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets),
-        jobs=[process_video, fleet_batch, reparse, supplement, judge_gestures, fleet_views],
+        jobs=[process_video, fleet_batch, reparse, supplement, judge_gestures, fleet_views, finalize],
         schedules=[nightly_fleet_batch],
         executor=dg.in_process_executor,
         resources={

@@ -22,6 +22,9 @@ PER_VIDEO = (
     "safety_narrative",
 )
 
+# Per video too, but made when a person asks for it, never by the way.
+ON_REQUEST = ("audit_pack",)
+
 process_video = dg.define_asset_job(
     "process_video",
     selection=dg.AssetSelection.assets(*PER_VIDEO),
@@ -70,4 +73,11 @@ fleet_views = dg.define_asset_job(
     "fleet_views",
     selection=dg.AssetSelection.assets("fleet_dashboard"),
     description="The fleet's dashboard, anew.",
+)
+
+finalize = dg.define_asset_job(
+    "finalize",
+    selection=dg.AssetSelection.assets("audit_pack"),
+    config={"ops": {"audit_pack": {"config": {"require_signature": True}}}},
+    description="Hand a video over: check what the verdicts rest on, pack it, sign it, verify the pack.",
 )

@@ -8,7 +8,7 @@ import sys
 import dagster as dg
 
 from autorisk_dagster.definitions import defs
-from autorisk_dagster.jobs import PER_VIDEO
+from autorisk_dagster.jobs import ON_REQUEST, PER_VIDEO
 
 HEAVY = (
     "torch",
@@ -38,12 +38,12 @@ def test_importing_the_definitions_loads_no_heavy_module() -> None:
 
 def test_every_asset_says_what_it_is() -> None:
     graph = defs().resolve_asset_graph()
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*PER_VIDEO, *FLEET_WIDE}
-    for name in (*PER_VIDEO, *FLEET_WIDE):
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*PER_VIDEO, *ON_REQUEST, *FLEET_WIDE}
+    for name in (*PER_VIDEO, *ON_REQUEST, *FLEET_WIDE):
         node = graph.get(dg.AssetKey(name))
         assert node.description and node.group_name != "default" and node.code_version, name
         assert node.kinds and node.owners, name
-        assert (node.partitions_def is not None) == (name in PER_VIDEO), name
+        assert (node.partitions_def is not None) == (name not in FLEET_WIDE), name
         assert node.partitions_def is None or node.partitions_def.name == "videos", name
 
 
@@ -66,10 +66,18 @@ def test_lineage_leads_from_the_severity_to_the_file() -> None:
 def test_every_table_has_a_blocking_schema_check() -> None:
     graph = defs().resolve_asset_graph()
     blocking = {key.asset_key.to_user_string() for key in graph.asset_check_keys if graph.get(key).blocking}
-    assert blocking >= {*PER_VIDEO, *FLEET_WIDE} - WITHOUT_TABLE
+    assert blocking >= {*PER_VIDEO, *ON_REQUEST, *FLEET_WIDE} - WITHOUT_TABLE
 
 
 def test_the_jobs_hold_the_whole_way() -> None:
     for name in ("process_video", "fleet_batch"):
         job = defs().resolve_job_def(name)
         assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(PER_VIDEO)
+
+
+def test_a_pack_is_made_when_it_is_asked_for_and_never_by_the_way() -> None:
+    for name in ("process_video", "fleet_batch", "reparse", "supplement"):
+        job = defs().resolve_job_def(name)
+        assert dg.AssetKey("audit_pack") not in job.asset_layer.executable_asset_keys, name
+    finalize = defs().resolve_job_def("finalize")
+    assert {key.to_user_string() for key in finalize.asset_layer.executable_asset_keys} == {"audit_pack"}

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from autorisk_dagster import __version__
@@ -45,6 +46,11 @@ class CredentialKeys:
     key: Ed25519PrivateKey
     chain_pem: str
     root_pem: str
+
+    @property
+    def subject(self) -> str:
+        """Whom the certificate names."""
+        return x509.load_pem_x509_certificate(self.chain_pem.encode()).subject.rfc4514_string()
 
     @classmethod
     def read(cls, folder: Path) -> CredentialKeys:
@@ -117,10 +123,9 @@ def generated_credential(facts: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def content_key(definition: Mapping[str, Any], media_sha256: str, signer: CredentialKeys) -> str:
-    """16 hex digits that name the credential of a file: other footage, words or certificate, other digits."""
-    text = json.dumps([definition, media_sha256, signer.chain_pem], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def content_key(*made_from: Any) -> str:
+    """16 hex digits that name a file by what it is made from: other footage, words or certificate, other digits."""
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def attach(source: Path, target: Path, definition: Mapping[str, Any], signer: CredentialKeys) -> None:

@@ -16,8 +16,8 @@ The same state gives the same bytes: no time of building, no run that built it, 
 
 from __future__ import annotations
 
-import hashlib
 import io
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ import polars as pl
 
 from autorisk_dagster import __version__
 from autorisk_dagster.audit.container import MANIFEST, Entry, PackFile, write_container
-from autorisk_dagster.audit.sign import canonical_json
-from autorisk_dagster.audit.trace import decision_trace, not_run, plain
+from autorisk_dagster.audit.reviewed import Review
+from autorisk_dagster.audit.trace import decision_trace, plain
 from autorisk_dagster.errors import InputError
 from autorisk_dagster.profile import Profile
 
@@ -71,21 +71,6 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Review:
-    """What the policy says about handing the pack over.
-
-    Attributes:
-        outcome: of `tables.PACK_REVIEWS`
-        unreviewed: clips that it wants reviewed and that are not, each with the policy's reasons
-        head: where the review log ended (records and SHA-256 of the last), which pins it; or `not_run`
-    """
-
-    outcome: str
-    unreviewed: Mapping[str, Sequence[str]]
-    head: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class PackContents:
     """Everything a pack is made from.
 
@@ -93,7 +78,6 @@ class PackContents:
         tables: of the video by asset, as stored
         clips: by clip id
         generated: generated videos, by clip id
-        verdicts: reviewers' verdicts by clip id; None: there is no review log
         provenance: inputs, checks, software, code (see `assets/audit.py`)
         left_out: what a reader might look for and will not find, with the reason
     """
@@ -102,7 +86,6 @@ class PackContents:
     profile: Profile
     clips: Mapping[str, Video]
     generated: Mapping[str, Sequence[Video]]
-    verdicts: Mapping[str, Sequence[Mapping[str, Any]]] | None
     review: Review
     provenance: Mapping[str, Any]
     left_out: Mapping[str, str]
@@ -140,7 +123,7 @@ def build_pack(contents: PackContents, target: Path) -> list[Entry]:
                 "clip": listed[contents.clips[clip_id].name],
                 "generated": [listed[video.name] for video in contents.generated.get(clip_id, ())],
             },
-            reviews=_reviews(contents, clip_id),
+            reviews=contents.review.clips[clip_id],
         )
         file = _text(f"trace/{clip_id}.json", trace)
         files.append((file, {"role": "decision trace"}))
@@ -153,7 +136,7 @@ def build_pack(contents: PackContents, target: Path) -> list[Entry]:
         "review": {
             "outcome": contents.review.outcome,
             "unreviewed": {clip: list(reasons) for clip, reasons in contents.review.unreviewed.items()},
-            "log": contents.review.head,
+            "log": contents.review.log,
         },
         "generator": {"name": "autorisk-dagster", "version": __version__},
         "left_out": dict(contents.left_out),
@@ -194,31 +177,19 @@ def refuse_secrets(texts: Sequence[PackFile], tables: Mapping[str, pl.DataFrame]
             raise InputError(f"{name} holds a private key; the pack was not built. Find out how it got there")
 
 
-def _reviews(contents: PackContents, clip_id: str) -> dict[str, Any]:
-    if contents.verdicts is None:
-        return not_run("there is no review log")
-    given = [dict(verdict) for verdict in contents.verdicts.get(clip_id, ())]
-    found: dict[str, Any] = {"verdicts": given} if given else not_run("nobody reviewed this clip")
-    return found | {"wanted_by_policy": list(contents.review.unreviewed.get(clip_id, ()))}
-
-
 def _listed(file: PackFile, record: Mapping[str, Any]) -> dict[str, Any]:
     size, _, digest = file.measured()
     return {"name": file.name, "size": size, "sha256": digest, **record}
 
 
 def _text(name: str, value: Any) -> PackFile:
-    return PackFile(name, canonical_json(plain(value)))
+    """A JSON file in the order in which a person reads it; NaN and infinities were made words before."""
+    content = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return PackFile(name, content.encode())
 
 
 def _table(asset: str, table: pl.DataFrame) -> PackFile:
     return PackFile(f"tables/{asset}.parquet", table_bytes(table))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, streamed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _README = """\

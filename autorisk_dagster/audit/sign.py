@@ -115,5 +115,11 @@ def read_manifest(pack: Path, contents: Contents) -> dict[str, Any]:
         raise InputError(f"{MANIFEST} of {pack.name} is not JSON: {error}") from error
     wanted = {*SIGNED_KEYS, "files"}
     if not isinstance(manifest, dict) or not wanted <= set(manifest):
-        raise InputError(f"{MANIFEST} of {pack.name} lacks {sorted(wanted - set(manifest or ()))}")
+        raise InputError(f"{MANIFEST} of {pack.name} lacks some of {', '.join(sorted(wanted))}")
+    files = manifest["files"]
+    if not isinstance(files, list) or not all(
+        isinstance(file, dict) and isinstance(file.get("name"), str) and isinstance(file.get("sha256"), str)
+        for file in files
+    ):
+        raise InputError(f"{MANIFEST} of {pack.name} has no list of files")
     return manifest

@@ -72,8 +72,11 @@ class _Signed:
     by_given_key: bool = False
 
 
-def verify_pack(pack: Path, key: SSlibKey, revoked: Revocations | None = None) -> Verification:
+def verify_pack(pack: Path, key: SSlibKey | None, revoked: Revocations | None = None) -> Verification:
     """Check `pack` under the public key `key`.
+
+    Without a key nothing can vouch for a pack: an unsigned one is held to its own manifest and called UNSIGNED, a
+    signed one OTHER_KEY.
 
     Raises:
         OSError: the pack cannot be opened or read.
@@ -125,7 +128,7 @@ def differences(expected: dict[str, str], found: dict[str, str]) -> list[Finding
     return findings
 
 
-def _signature(pack: Path, contents: Contents, key: SSlibKey, altered: list[Finding]) -> _Signed:
+def _signature(pack: Path, contents: Contents, key: SSlibKey | None, altered: list[Finding]) -> _Signed:
     """Read the envelope and check it under `key`; what is wrong with it is added to `altered`."""
     entry = next((entry for entry in contents.entries if entry.name == SIGNATURE), None)
     signed = _Signed()
@@ -146,6 +149,9 @@ def _signature(pack: Path, contents: Contents, key: SSlibKey, altered: list[Find
         altered.append(Finding("changed", SIGNATURE, f"no DSSE envelope with one signature ({error})"))
         return signed
     signed.key_id = signature.keyid
+    _statement(envelope, signed, altered)
+    if key is None:
+        return signed
     try:
         key.verify_signature(Signature(key.keyid, signature.signature), envelope.pae())
         signed.by_given_key = True
@@ -157,7 +163,6 @@ def _signature(pack: Path, contents: Contents, key: SSlibKey, altered: list[Find
     else:
         if signature.keyid != key.keyid:
             altered.append(Finding("changed", SIGNATURE, f"names key {signature.keyid}, but {key.keyid} signed it"))
-    _statement(envelope, signed, altered)
     return signed
 
 
@@ -194,15 +199,16 @@ def _unlike_manifest(signed: _Signed, manifest: dict[str, Any]) -> list[Finding]
     return []
 
 
-def _status(signed: _Signed, digest: str, key: SSlibKey, revoked: Revocations) -> list[tuple[Verdict, Finding]]:
+def _status(signed: _Signed, digest: str, key: SSlibKey | None, revoked: Revocations) -> list[tuple[Verdict, Finding]]:
     """Who vouches for the pack, and whether that still holds."""
     found = []
     if not signed.key_id:
         found.append((Verdict.UNSIGNED, Finding("unsigned", "", "nobody signed this pack: anybody can have made it")))
     elif not signed.by_given_key:
-        detail = f"signed by key {signed.key_id}, which is not the given one ({key.keyid})"
+        given = f"not the given one ({key.keyid})" if key else "not known: no key was given"
+        detail = f"signed by key {signed.key_id}, which is {given}"
         found.append((Verdict.OTHER_KEY, Finding("other key", "", detail)))
-    for kind, value, reasons in (("key", signed.key_id, revoked.keys), ("key", key.keyid, revoked.keys),
+    for kind, value, reasons in (("key", signed.key_id, revoked.keys), ("key", key.keyid if key else "", revoked.keys),
                                  ("pack", digest, revoked.packs)):  # fmt: skip
         if value in reasons:
             found.append((Verdict.REVOKED, Finding("revoked", "", f"{kind} {value}: {reasons[value]}")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from autorisk_dagster.cli.auditing import audit
 from autorisk_dagster.cli.processing import demo, ingest, run, status
 from autorisk_dagster.cli.serving import dashboard, ui
 from autorisk_dagster.cli.verifying import verifier
@@ -15,5 +16,5 @@ def main() -> None:
     """AutoRisk: from dashcam footage to ranked, explained and auditable danger."""
 
 
-for command in (ingest, run, status, demo, dashboard, ui, verifier):
+for command in (ingest, run, status, demo, dashboard, ui, verifier, audit):
     main.add_command(command)

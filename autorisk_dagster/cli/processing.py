@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import polars as pl
@@ -170,7 +170,7 @@ def _process(
             continue
         kept = len(PER_VIDEO) - len(wanted)
         click.echo(f"{record.video_id}: {len(wanted)} assets to make" + (f", {kept} kept" if kept else ""), err=True)
-        outcomes.append(Outcome(record, _execute(instance, job, record.video_id, wanted, verbose)))
+        outcomes.append(Outcome(record, execute(instance, job, record.video_id, wanted, verbose)))
     return outcomes
 
 
@@ -208,10 +208,15 @@ def _stored(key: str, asset: str) -> bool:
     return True
 
 
-def _execute(
-    instance: dg.DagsterInstance, job: dg.JobDefinition, key: str, assets: Sequence[str], verbose: bool
+def execute(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    key: str,
+    assets: Sequence[str],
+    verbose: bool,
+    config: Mapping[str, Any] | None = None,
 ) -> str | None:
-    """Materialise `assets` of one video; return what went wrong, or None."""
+    """Materialise `assets` of one video with the run configuration `config`; return what went wrong, or None."""
     import dagster as dg
 
     level = "INFO" if verbose else "CRITICAL"
@@ -220,7 +225,7 @@ def _execute(
         tags={PROCESS_TAG: this_process()},
         partition_key=key,
         asset_selection=[dg.AssetKey(name) for name in assets],
-        run_config={"loggers": {"console": {"config": {"log_level": level}}}},
+        run_config={**(config or {}), "loggers": {"console": {"config": {"log_level": level}}}},
         raise_on_error=False,
     )
     if result.success:

@@ -1,0 +1,154 @@
+"""The clips and generated videos as they leave the house: the file that was judged, filtered where the profile says so,
+with its content credential where a key is configured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from autorisk_dagster.errors import InputError
+from resources.media_store import MediaStore, sha256_of
+
+if TYPE_CHECKING:
+    from autorisk_dagster.audit.credentials import CredentialKeys
+    from autorisk_dagster.audit.pack import ClipFilter, Video
+
+GENERATED_BY = ("predict_videos", "counterfactuals")
+_GENERATED_FACTS = (
+    "clip_id",
+    "scenario",
+    "world_model",
+    "model_id",
+    "model_revision",
+    "hazard",
+    "prompt_hash",
+    "seed",
+    "settings_hash",
+    "clip_sha256",
+    "condition_sec",
+)
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Handover:
+    """Makes the files that a pack holds; each is made once and kept under what it was made from.
+
+    Kept, because a content credential draws by chance: two packs of one state would differ otherwise.
+
+    Attributes:
+        folder: in the media store
+        keys: None: no content credential is attached, and the record says so
+        clip_filter: what is done to a clip's picture before it leaves (blurring goes in here); None: nothing
+    """
+
+    media: MediaStore
+    folder: str
+    keys: "CredentialKeys | None"
+    clip_filter: "ClipFilter | None" = None
+    kept: set[str] = field(default_factory=set)
+
+    def clips(self, found: Mapping[str, pl.DataFrame]) -> "dict[str, Video]":
+        """The clips of a video, by clip id."""
+        from autorisk_dagster.audit.credentials import clip_credential
+        from autorisk_dagster.audit.pack import AS_CUT
+        from autorisk_dagster.audit.trace import plain
+
+        source = found["source_video"].row(0, named=True)
+        answers = {row["clip_id"]: row for row in found["reason_outputs"].iter_rows(named=True)}
+        corrected = {row["clip_id"]: row for row in found["corrected_severities"].iter_rows(named=True)}
+        made = {}
+        for clip in found["mined_clips"].iter_rows(named=True):
+            clip_id = clip["clip_id"]
+            path = self._whole(clip["clip_path"], clip["clip_sha256"])
+            words = AS_CUT
+            if self.clip_filter is not None:
+                words = self.clip_filter.words
+                path = self._once(clip_id, [words, clip["clip_sha256"]], path, self.clip_filter)
+            facts = plain(clip_facts(clip, source, answers[clip_id], corrected[clip_id]) | {"privacy": words})
+            made[clip_id] = self._credentialed(
+                f"clips/{clip_id}.mp4",
+                path,
+                clip_credential(facts, source),
+                {"role": "clip", "synthetic": False, "privacy": words, "made_from_sha256": clip["clip_sha256"]},
+            )
+        return made
+
+    def generated(self, found: Mapping[str, pl.DataFrame]) -> "dict[str, list[Video]]":
+        """The generated videos, by clip id; each is marked as synthetic."""
+        from autorisk_dagster.audit.credentials import SOURCE_TYPES, generated_credential
+        from autorisk_dagster.audit.trace import plain
+
+        made: dict[str, list[Video]] = {}
+        for asset in GENERATED_BY:
+            for row in found[asset].iter_rows(named=True) if asset in found else ():
+                if row["outcome"] != "generated":
+                    continue
+                name = f"generated/{row['clip_id']}-{row['scenario']}.mp4"
+                facts = plain({"title": Path(name).name} | {key: row[key] for key in _GENERATED_FACTS})
+                record = {
+                    "role": "generated video, no evidence of what happened",
+                    "synthetic": True,
+                    "digital_source_type": SOURCE_TYPES[row["world_model"]],
+                    "made_from_sha256": row["video_sha256"],
+                }
+                path = self._whole(row["video_path"], row["video_sha256"])
+                video = self._credentialed(name, path, generated_credential(facts), record)
+                made.setdefault(row["clip_id"], []).append(video)
+        return made
+
+    def keep_only(self) -> None:
+        """Delete what earlier packs kept and this one does not need."""
+        self.media.keep_only(self.folder, self.kept)
+
+    def _whole(self, relative: str, digest: str) -> Path:
+        path = self.media.path(relative)
+        if not path.exists() or sha256_of(path) != digest:
+            raise InputError(
+                f"{relative} is missing or not the file its table names; make it again: autorisk run --again"
+            )
+        return path
+
+    def _once(self, stem: str, made_from: list[Any], source: Path, make: Any) -> Path:
+        from autorisk_dagster.audit.credentials import content_key
+
+        relative = f"{self.folder}/{stem}-{content_key(*made_from)}.mp4"
+        path = self.media.path(relative)
+        if not path.exists():
+            with self.media.writing(relative) as target:
+                make(source, target)
+        self.kept.add(relative)
+        return path
+
+    def _credentialed(self, name: str, path: Path, definition: Row, record: Row) -> "Video":
+        from autorisk_dagster.audit.credentials import attach, holds, read_credential
+        from autorisk_dagster.audit.pack import Video
+        from autorisk_dagster.audit.trace import not_run
+
+        if self.keys is None:
+            return Video(name, path, {**record, "content_credential": not_run("no key is configured")})
+        keys = self.keys
+        made = self._once(
+            Path(name).stem,
+            [definition, sha256_of(path), keys.chain_pem],
+            path,
+            lambda source, target: attach(source, target, definition, keys),
+        )
+        if not holds(read_credential(made, keys.root_pem), definition):
+            raise InputError(f"{made.name} no longer holds its content credential: delete it and build the pack again")
+        return Video(name, made, {**record, "content_credential": {"standard": "C2PA", "signer": keys.subject}})
+
+
+def clip_facts(clip: Row, source: Row, answer: Row, corrected: Row) -> Row:
+    """What a clip's content credential says: where it was cut, and the verdict with what gave it."""
+    return {
+        "video_id": source["video_id"],
+        "source_sha256": source["sha256"],
+        **{name: clip[name] for name in ("clip_id", "clip_sha256", "start_sec", "end_sec", "clip_written_by")},
+        **{name: corrected[name] for name in ("raw_severity", "severity", "rule", "rule_set")},
+        "outcome": answer["outcome"],
+        **{name: answer[name] for name in ("reasoner", "model_id", "model_revision", "adapter", "prompt_hash")},
+    }

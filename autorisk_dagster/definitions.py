@@ -8,7 +8,16 @@ import dagster as dg
 
 import assets
 from autorisk_dagster.io import FrameStore
-from autorisk_dagster.jobs import finalize, fleet_batch, fleet_views, judge_gestures, process_video, reparse, supplement
+from autorisk_dagster.jobs import (
+    evaluate,
+    finalize,
+    fleet_batch,
+    fleet_views,
+    judge_gestures,
+    process_video,
+    reparse,
+    supplement,
+)
 from autorisk_dagster.paths import CONFIGS, data_folder
 from autorisk_dagster.schedules import nightly_fleet_batch
 from resources.answers import AnswerStore
@@ -26,7 +35,7 @@ def defs() -> dg.Definitions:
     data = data_folder()
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets),
-        jobs=[process_video, fleet_batch, reparse, supplement, judge_gestures, fleet_views, finalize],
+        jobs=[process_video, fleet_batch, reparse, supplement, judge_gestures, fleet_views, finalize, evaluate],
         schedules=[nightly_fleet_batch],
         executor=dg.in_process_executor,
         resources={

@@ -15,6 +15,7 @@ PER_VIDEO = (
     "near_miss_events",
     "verified_events",
     "reason_outputs",
+    "explanation_checklist",
     "saliency_maps",
     "corrected_severities",
     "severity_ranking",
@@ -80,4 +81,11 @@ finalize = dg.define_asset_job(
     selection=dg.AssetSelection.assets("audit_pack"),
     config={"ops": {"audit_pack": {"config": {"require_signature": True}}}},
     description="Hand a video over: check what the verdicts rest on, pack it, sign it, verify the pack.",
+)
+
+evaluate = dg.define_asset_job(
+    "evaluate",
+    selection=dg.AssetSelection.assets("ground_truth")
+    | dg.AssetSelection.groups("evaluation") - dg.AssetSelection.assets(*PER_VIDEO),
+    description="Labels, and everything that is measured by them, over all videos that were processed.",
 )

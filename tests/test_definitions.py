@@ -23,7 +23,17 @@ HEAVY = (
 )
 HEAVY += ("onnxruntime", "av", "scipy", "plotly", "matplotlib", "soundfile")
 
-FLEET_WIDE = ("gesture_verdicts", "ground_truth", "fleet_dashboard")
+FLEET_WIDE = (
+    "gesture_verdicts",
+    "ground_truth",
+    "fleet_dashboard",
+    "eval_metrics",
+    "error_analysis",
+    "calibration",
+    "grounding_metrics",
+    "signal_metrics",
+    "ablation",
+)
 WITHOUT_TABLE = {"safety_report", "fleet_dashboard"}
 
 

@@ -134,17 +134,15 @@ def permutation_p(value: Array, severity: Array, groups: Groups) -> tuple[float 
     deals = sum(math.lgamma(np.sum(sizes == size) + 1) for size in np.unique(sizes))
     if deals < math.log(LEAST_DEALS):
         return None, f"no p value: the {len(sizes)} groups, by size, can be dealt in {math.exp(deals):.0f} ways only"
+    ones = np.ones((1, len(value)))
+    ranked, held = ranks.mid_ranks(value, ones)[0], ranks.mid_ranks(severity, ones)[0]
     # Groups of one size, each its clips in order: a deal gives each group the labels of another of its size.
     members = [np.flatnonzero(number == group) for group in range(len(sizes))]
-    dealt = np.tile(severity, (PERMUTATIONS, 1))
+    dealt = np.tile(held, (PERMUTATIONS, 1))
     for size in np.unique(sizes):
         places = np.array([rows for rows in members if len(rows) == size])
         order = generator.permuted(np.tile(np.arange(len(places)), (PERMUTATIONS, 1)), axis=1)
-        dealt[:, places.reshape(-1)] = severity[places][order].reshape(PERMUTATIONS, -1)
-    ones = np.ones((1, len(value)))
-    ranked, held = ranks.mid_ranks(value, ones)[0], ranks.mid_ranks(severity, ones)[0]
-    rank_of = dict(zip(severity.tolist(), held.tolist(), strict=True))
-    dealt = np.vectorize(rank_of.__getitem__, otypes=[np.float64])(dealt)
+        dealt[:, places.reshape(-1)] = held[places][order].reshape(PERMUTATIONS, -1)
     centred = ranked - ranked.mean()
     observed, others = abs(float(centred @ held)), np.abs(dealt @ centred)
     p_value = (1 + int(np.sum(others >= observed - 1e-9))) / (PERMUTATIONS + 1)

@@ -12,6 +12,7 @@ from assets.tabulate import OWNERS, code_version, content_hash, failure
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
+from resources.hiders import Hiders
 from resources.media_store import MediaStore
 from resources.profiles import Profiles
 from resources.progress import Progress
@@ -34,7 +35,7 @@ _PACKAGES = (
     group_name="reporting",
     kinds={"plotly", "html"},
     owners=OWNERS,
-    code_version=code_version(2),
+    code_version=code_version(3, "privacy"),
     check_specs=[
         dg.AssetCheckSpec(
             "every_clip_is_in_it", asset="safety_report", description="Each ranked clip has its media in the page."
@@ -47,6 +48,7 @@ def safety_report(
     frame_signals: pl.DataFrame,
     tracks: pl.DataFrame,
     mined_clips: pl.DataFrame,
+    shareable_clips: pl.DataFrame,
     clip_ttc: pl.DataFrame,
     near_miss_events: pl.DataFrame,
     reason_outputs: pl.DataFrame,
@@ -54,6 +56,7 @@ def safety_report(
     severity_ranking: pl.DataFrame,
     media: MediaStore,
     profiles: Profiles,
+    hiders: Hiders,
     progress: Progress,
 ) -> dg.MaterializeResult:
     """One HTML file: ranked clips that play, why each was mined, TTC, rules, near misses, provenance."""
@@ -75,17 +78,19 @@ def safety_report(
         "severity_ranking": severity_ranking,
     }
     times = {row["clip_id"]: row["timeline"] for row in clip_ttc.iter_rows(named=True)}
+    shown = dict(shareable_clips.select("clip_id", "clip_path").iter_rows())
     clip_media: dict[str, ClipMedia] = {}
     try:
         profile = profiles.get(facts["profile"])
         near_misses = near_miss_events.filter(pl.col("version") == tables.NEAR_MISS_SHOWN)
         source = media.source(key)
+        hider = hiders.of_video(profile, tracks, (facts["width_px"], facts["height_px"]))
         with progress.over(context.log, "annotation", float(mined_clips.height)) as report:
             for number, clip in enumerate(mined_clips.iter_rows(named=True), start=1):
-                original = media.path(clip["clip_path"])
+                original = media.path(shown[clip["clip_id"]])
                 relative = f"{key}/annotated/{Path(clip['clip_path']).name}"
                 with media.writing(relative) as target:
-                    annotate_clip(source, clip, tracks, near_misses, times[clip["clip_id"]], target)
+                    annotate_clip(source, clip, tracks, near_misses, times[clip["clip_id"]], target, hider)
                 clip_media[clip["clip_id"]] = ClipMedia(
                     thumbnail_jpeg(original, clip["peak_sec"] - clip["start_sec"]), original, media.path(relative)
                 )

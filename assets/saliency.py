@@ -10,12 +10,14 @@ from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
 from autorisk_dagster.profile import Profile
+from resources.hiders import Hiders
 from resources.media_store import MediaStore, sha256_of
 from resources.profiles import Profiles
 from resources.progress import Progress
 from resources.reasoners import Reasoners
 
 if TYPE_CHECKING:
+    from autorisk_dagster.privacy.hide import Hider
     from autorisk_dagster.reasoning.saliency import Saliency
 
 Row = dict[str, Any]
@@ -27,7 +29,7 @@ Row = dict[str, Any]
     group_name="reasoning",
     kinds={"pytorch", "polars"},
     owners=OWNERS,
-    code_version=code_version(1, "saliency", "reasoner"),
+    code_version=code_version(2, "saliency", "reasoner", "privacy"),
     pool="gpu",
     check_specs=[
         schema_check("saliency_maps"),
@@ -39,10 +41,12 @@ Row = dict[str, Any]
 def saliency_maps(
     context: dg.AssetExecutionContext,
     source_video: pl.DataFrame,
+    tracks: pl.DataFrame,
     mined_clips: pl.DataFrame,
     reason_outputs: pl.DataFrame,
     media: MediaStore,
     profiles: Profiles,
+    hiders: Hiders,
     reasoners: Reasoners,
     progress: Progress,
 ) -> dg.MaterializeResult:
@@ -54,6 +58,7 @@ def saliency_maps(
     facts = source_video.row(0, named=True)
     try:
         profile = profiles.get(facts["profile"])
+        hider = hiders.of_video(profile, tracks, (facts["width_px"], facts["height_px"]))
         wanted = _wanted(reason_outputs, profile)
         answers = {row["clip_id"]: row for row in reason_outputs.iter_rows(named=True)}
         rows: list[Row] = []
@@ -64,7 +69,7 @@ def saliency_maps(
                 if clip["clip_id"] not in wanted:
                     rows.append(_not_measured(clip, _why_not(answer, profile)))
                     continue
-                row, curve = _measured(key, clip, answer, profile, reasoners, media)
+                row, curve = _measured(key, clip, answer, profile, reasoners, media, hider)
                 rows.append(row)
                 pictures[clip["clip_id"]] = curve
                 report(float(len(pictures)))
@@ -108,7 +113,13 @@ def _why_not(answer: Row, profile: Profile) -> str:
 
 
 def _measured(
-    key: str, clip: Row, answer: Row, profile: Profile, reasoners: Reasoners, media: MediaStore
+    key: str,
+    clip: Row,
+    answer: Row,
+    profile: Profile,
+    reasoners: Reasoners,
+    media: MediaStore,
+    hider: "Hider | None",
 ) -> tuple[Row, bytes]:
     import numpy as np
 
@@ -123,8 +134,12 @@ def _measured(
         answer["severity"],
     )
     relative = f"{key}/saliency/{clip['clip_id']}.webp"
+    rgb = found.frames.rgb
+    if hider is not None:
+        times = found.frames.timestamps_sec + clip["start_sec"]
+        rgb = np.stack([hider.picture(bgr, at)[..., ::-1] for bgr, at in zip(rgb[..., ::-1], times, strict=True)])
     with media.writing(relative) as target:
-        animation(overlay(found.frames.rgb, found.map), 1 / profile.reasoner.frames_per_sec, target)
+        animation(overlay(rgb, found.map), 1 / profile.reasoner.frames_per_sec, target)
     frame, y, x = np.unravel_index(int(np.argmax(found.map)), found.map.shape)
     times = found.frames.timestamps_sec
     row = _not_measured(clip, None) | {

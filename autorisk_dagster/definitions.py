@@ -22,6 +22,7 @@ from autorisk_dagster.paths import CONFIGS, data_folder
 from autorisk_dagster.schedules import nightly_fleet_batch
 from resources.answers import AnswerStore
 from resources.detectors import Detectors
+from resources.hiders import Hiders
 from resources.media_store import MediaStore
 from resources.profiles import Profiles
 from resources.progress import Progress
@@ -44,6 +45,7 @@ def defs() -> dg.Definitions:
             "profiles": Profiles(folder=str(CONFIGS)),
             "detectors": Detectors(device=os.environ.get("AUTORISK_DEVICE", "cpu")),
             "reasoners": Reasoners(),
+            "hiders": Hiders(),
             "verifiers": Verifiers(root=str(data / "verification")),
             "answers": AnswerStore(root=str(data / "answers")),
             "progress": Progress(console=os.environ.get("AUTORISK_PROGRESS") == "1"),

@@ -19,6 +19,7 @@ PER_VIDEO = (
     "saliency_maps",
     "corrected_severities",
     "severity_ranking",
+    "shareable_clips",
     "safety_report",
     "safety_narrative",
 )

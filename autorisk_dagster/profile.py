@@ -258,6 +258,18 @@ class ReviewSettings(Section):
         return self
 
 
+class PrivacySettings(Section):
+    """What is made unreadable in clips and pictures that leave the system, and how long media is kept."""
+
+    hide: bool = Field(False, description="faces and number plates in the report, the dashboard and the audit pack")
+    faces: Literal["road_users", "centerface"] = Field(
+        "road_users", description="heads by the road users' boxes; centerface: a face detector looks at each frame too"
+    )
+    keep_media_days: int | None = Field(
+        None, ge=1, description="media older than this is deleted by the retention sweep, hashes kept; null: for ever"
+    )
+
+
 class DetectorSettings(Section):
     """Which detector looks at the frames. Nothing else is ever tried in its place."""
 
@@ -280,6 +292,7 @@ class Profile(Section):
     correction: CorrectionSettings = CorrectionSettings()
     reasoner: ReasonerSettings = ReasonerSettings()
     saliency: SaliencySettings = SaliencySettings()
+    privacy: PrivacySettings = PrivacySettings()
     review: ReviewSettings = ReviewSettings()
     training: TrainingSettings = TrainingSettings()
     audit: AuditSettings = AuditSettings()

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from autorisk_dagster.samples import ApproachTruth
 
-_FILES = {"mined_clips": "clip_path", "saliency_maps": "overlay_path"}  # columns that name files in the media store
+# Columns that name files in the media store.
+_FILES = {"mined_clips": "clip_path", "saliency_maps": "overlay_path", "shareable_clips": "clip_path"}
 _PAGES = {"safety_report": "report.html", "safety_narrative": "narrative.md"}
 _STYLES = {"HIGH": "bold red", "MEDIUM": "dark_orange", "LOW": "yellow", "NONE": "green"}
 

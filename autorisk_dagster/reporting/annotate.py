@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -25,6 +25,9 @@ from autorisk_dagster.reporting.words import clock
 from autorisk_dagster.video.clips import Mp4Writer
 from autorisk_dagster.video.reader import AUDIO_RATE_HZ, AudioBlock, VideoReader
 from autorisk_dagster.video.sound import clipped
+
+if TYPE_CHECKING:
+    from autorisk_dagster.privacy.hide import Hider
 
 LONG_EDGE_PX = 854  # 16 : 9 at 480 lines: enough to see what happens, small enough to embed
 ALERT_HEX = "#ff3b30"
@@ -45,6 +48,7 @@ def annotate_clip(
     near_misses: pl.DataFrame,
     timeline: Sequence[Mapping[str, Any]] | None,
     target: Path,
+    hider: Hider | None = None,
     *,
     long_edge_px: int = LONG_EDGE_PX,
 ) -> None:
@@ -57,6 +61,7 @@ def annotate_clip(
         near_misses: the rows of tables.NEAR_MISS_EVENTS to mark, each from its start to SHOWN_AFTER_SEC after its end
         timeline: samples of tables.TTC_SAMPLE (the `timeline` of tables.CLIP_TTC)
         target: where the MP4 goes
+        hider: hides faces and number plates under what is drawn; None: nothing is hidden
         long_edge_px: longest edge of the copy; a smaller video keeps its size
 
     Raises:
@@ -80,6 +85,8 @@ def annotate_clip(
                     sound.append(item)
                     continue
                 image = item.bgr(long_edge_px)
+                if hider is not None:
+                    image = hider.picture(image, item.timestamp_sec)
                 if writer is None or painter is None:
                     height, width = image.shape[:2]
                     rate_hz = AUDIO_RATE_HZ if reader.has_audio else None

@@ -126,6 +126,15 @@ TTC_SAMPLE = pl.Struct(
     }
 )
 
+SHAREABLE_CLIPS: Schema = {  # what may leave the system: the evidence clip itself, or a copy with parts hidden
+    "clip_id": pl.String,
+    "clip_path": pl.String,
+    "clip_sha256": pl.String,
+    "evidence_sha256": pl.String,  # of the evidence clip it shows
+    "hidden_by": pl.String,  # what looked for faces and plates; null: nothing is hidden, the profile does not ask
+    "hidden_boxes": pl.Int64,  # over all its frames
+}
+
 CLIP_TTC: Schema = {
     "clip_id": pl.String,
     "tracks": pl.Int64,

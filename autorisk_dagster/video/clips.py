@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -178,11 +178,16 @@ class Mp4Writer:
             self._waiting = packet
 
 
-def cut_clip(source: Path, start_sec: float, end_sec: float, target: Path) -> ClipFile:
+Repaint = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
+"""From a BGR picture and its time in the source the picture to write instead."""
+
+
+def cut_clip(source: Path, start_sec: float, end_sec: float, target: Path, repaint: Repaint | None = None) -> ClipFile:
     """Write the frames of `source` in [start_sec, end_sec), by presentation time, and their sound to `target`.
 
     Full resolution, upright, square pixels, true frame times; sound (stream or sidecar) as mono AAC. `target` is
-    written directly: give a temporary name and rename. It is deleted if anything fails.
+    written directly: give a temporary name and rename. It is deleted if anything fails. `repaint` changes each picture
+    on its way.
 
     Returns:
         What was written: `start_sec` is the first frame's time, `end_sec` is where the last frame's display ends.
@@ -196,7 +201,7 @@ def cut_clip(source: Path, start_sec: float, end_sec: float, target: Path) -> Cl
         items = iter(reader)
         for item in items:
             if isinstance(item, VideoFrame):
-                return _write_clip(reader, item, items, early, end_sec, target)
+                return _write_clip(reader, item, items, early, end_sec, target, repaint)
             early.append(item)
     raise VideoError(
         source, f"shows no new frame from {start_sec:g} s to {end_sec:g} s", "Choose a window inside the video"
@@ -210,8 +215,14 @@ def _write_clip(
     early: list[AudioBlock],
     end_sec: float,
     target: Path,
+    repaint: Repaint | None,
 ) -> ClipFile:
-    picture = first.even_yuv420p()
+    def shown(frame: VideoFrame) -> DecodedFrame:
+        if repaint is None:
+            return frame.even_yuv420p()
+        return frame.even_yuv420p(repaint(frame.bgr(), frame.timestamp_sec))
+
+    picture = shown(first)
     rate_hz = CLIP_AUDIO_RATE_HZ if reader.has_audio else None
     start = first.timestamp_sec
     with Mp4Writer(target, picture.width, picture.height, rate_hz) as writer:
@@ -228,7 +239,7 @@ def _write_clip(
                 if part is not None:
                     sound.add(part)
             else:
-                writer.write_picture(item.even_yuv420p(), item.timestamp_sec)
+                writer.write_picture(shown(item), item.timestamp_sec)
                 shown_sec = item.duration_sec or item.timestamp_sec - last.timestamp_sec
                 last = item
             sound.write_until(start, last.timestamp_sec)

@@ -112,12 +112,15 @@ class VideoFrame:
         width, height = self._stored(1.0 if long_edge_px is None else min(1.0, long_edge_px / longest))
         return self._upright(pixels_of(self._scalers.reformat(self._frame, width, height, "bgr24")))
 
-    def even_yuv420p(self) -> DecodedFrame:
-        """The upright picture as an encoder wants it: 4:2:0, both edges even (by scaling, one pixel at most)."""
+    def even_yuv420p(self, instead: NDArray[np.uint8] | None = None) -> DecodedFrame:
+        """The upright picture as an encoder wants it: 4:2:0, both edges even (by scaling, one pixel at most).
+
+        `instead`: a picture to show in its place, as `bgr()` gives it.
+        """
         width, height = max(2, self.width_px // 2 * 2), max(2, self.height_px // 2 * 2)
         source = self._frame
-        if self._geometry.rotation_deg:
-            source = DecodedFrame.from_ndarray(self.bgr(), format="bgr24")
+        if instead is not None or self._geometry.rotation_deg:
+            source = DecodedFrame.from_ndarray(self.bgr() if instead is None else instead, format="bgr24")
         return self._scalers.reformat(source, width, height, "yuv420p")
 
     def _stored(self, scale: float) -> tuple[int, int]:

@@ -16,11 +16,12 @@ from autorisk_dagster.partitions import videos
 from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.video.clips import cut_clip
 from resources import model_slot
+from resources.hiders import Hiders
 from resources.media_store import MediaStore, sha256_of
 from resources.profiles import Profiles
 from resources.progress import Progress
 from resources.reasoners import Reasoners
-from tests.reporting.example import clip_row, reason_row, video_row
+from tests.reporting.example import clip_row, reason_row, track_rows, video_row
 from tests.video_factory import steady, write_video
 
 KEY = "example-0badcafe"
@@ -39,6 +40,7 @@ def run(folder: Path, configs: Path, profile: str, severities: list[str | None])
         answers.append(reason_row(clip["clip_id"], severity))
     given = {
         "source_video": tables.frame([video_row(profile=profile)], tables.SOURCE_VIDEO),
+        "tracks": track_rows(),
         "mined_clips": tables.frame(clips, tables.MINED_CLIPS),
         "reason_outputs": tables.frame(answers, tables.REASON_OUTPUTS),
     }
@@ -56,6 +58,7 @@ def run(folder: Path, configs: Path, profile: str, severities: list[str | None])
                 "io_manager": FrameStore(base_dir=str(folder / "tables")),
                 "media": MediaStore(root=str(folder)),
                 "profiles": Profiles(folder=str(configs)),
+                "hiders": Hiders(),
                 "reasoners": Reasoners(device_map="cpu"),
                 "progress": Progress(),
             },

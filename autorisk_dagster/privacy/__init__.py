@@ -1,0 +1,1 @@
+"""Faces and number plates, made unreadable in what leaves the system."""

@@ -54,6 +54,7 @@ URGENCY: Final = (  # by the level of URGENCY_WORDS
     events("brake slow decelerate yield stop reduce steer", "way"),
     events("swerve evade", "emergency immediately immediate evasive hard"),
 )
+ACCELERATE: Final = events("accelerate")
 # What the severity says is warranted (seed 000, Ground Truth Protocol): LOW attention, MEDIUM to slow or give way, HIGH
 # an emergency response. To brake for LOW is careful and fits; to brake for nothing does not.
 FITTING: Final = {"NONE": (0, 1), "LOW": (1, 2), "MEDIUM": (2, 3), "HIGH": (2, 3)}
@@ -184,14 +185,14 @@ def action_fits_hazard(answer: Mapping[str, Any], facts: ClipFacts) -> Finding: 
     towards = _steers_towards(text, answer["hazards"] or ())
     if towards:
         return Finding(False, f"advises to go {towards}, where all hazards are")
+    if answer["severity"] in ("MEDIUM", "HIGH") and names(text, ACCELERATE) and not names(text, URGENCY[2]):
+        return Finding(False, f"advises to accelerate for {answer['severity']}")
     found = [level for level, concept in enumerate(URGENCY) if names(text, concept)]
     if not found:
         return Finding(None, "the action is in none of the words that are known")
     level = max(found)
     low, high = FITTING[answer["severity"]]
     said = f"advises {URGENCY_WORDS[level]} for {answer['severity']}"
-    if answer["severity"] in ("MEDIUM", "HIGH") and names(text, events("accelerate")) and level < 2:
-        return Finding(False, f"advises to accelerate for {answer['severity']}")
     return Finding(low <= level <= high, said)
 
 

@@ -39,14 +39,14 @@ def table_of(rows: list[Row], schema: Schema) -> pl.DataFrame:
 
 
 def words(row: Row, decimals: int = 2) -> str:
-    """A row's value with its interval and n, for people.
+    """A row's value with its interval and n, for people; why there is none is in its note.
 
     >>> words({"value": 0.65, "low": 0.433, "high": 0.819, "n": 20, "groups": 6, "note": ""})
     '0.65 (0.43 to 0.82; 20 clips, 6 groups)'
     """
     size = f"{row['n']} clips, {row['groups']} groups"
     if row["value"] is None:
-        return f"cannot say: {row['note']} ({size})"
+        return f"cannot say ({size})"
     if row["low"] is None:
         return f"{row['value']:.{decimals}f} ({size})"
     return f"{row['value']:.{decimals}f} ({row['low']:.{decimals}f} to {row['high']:.{decimals}f}; {size})"

@@ -11,6 +11,7 @@ A reasoner that reads the signals itself (`kinematic`) is bound to agree; one th
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from autorisk_dagster import tables
 from autorisk_dagster.evaluation.figures import Row, figure, table_of
 from autorisk_dagster.evaluation.intervals import Array, Groups, bootstrapped, proportion, unknown
 from autorisk_dagster.evaluation.lexicon import Concept, events, named, things
+from autorisk_dagster.reasoning.rules import ALONGSIDE_GAP_M, NEAR_M
 
 HIGH_SCORE: Final = 0.5
 # Words that speak of a signal. Proximity is named by nearness, not by a road user alone: one may be far away.
@@ -42,8 +44,17 @@ SIGNAL_WORDS: Final[dict[str, dict[str, Concept]]] = {
 }
 
 
+_METRES: Final = re.compile(r"\b(\d+(?:\.\d+)?)\s*(?:m|metres?|meters?)\s+(away|ahead|beside)(?: the own flank)?\b")
+
+
 def signal_words(text: str) -> set[str]:
-    """The signals that a text speaks of."""
+    """The signals that a text speaks of; a distance in metres is near or not, whatever word follows it."""
+
+    def near(match: re.Match[str]) -> str:
+        limit = ALONGSIDE_GAP_M if match[2] == "beside" else NEAR_M
+        return "near" if float(match[1]) <= limit else ""
+
+    text = _METRES.sub(near, text)
     return {signal for signal, concepts in SIGNAL_WORDS.items() if named(text, concepts)}
 
 

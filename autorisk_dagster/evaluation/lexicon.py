@@ -4,10 +4,11 @@ A text is read as words and marks. A word is looked up among the listed forms of
 car and "crossing" is a form of "cross". Said things that are no road user are taken out first: the own vehicle ("our
 car"), and compounds ("bus stop", "pedestrian crossing").
 
-A mention is negated by a negator before it in the same clause (as in NegEx, Chapman et al. 2001) or by "is not there",
-"absent" and the like after it. Of a thing only determiners negate ("no cyclist", "without a car"): who does "not yield
-to the pedestrian" has named one. Of an event "not" and "never" do too. A thing that is only supposed ("if a child",
-"any vehicle") is not named. Not covered: other languages than English, irony, pronouns.
+A mention is negated by a negator before it (after NegEx, Chapman et al. 2001) or by "is not there", "absent" and the
+like after it. Of a thing the determiner of its own noun phrase negates ("no cyclist", "without a car", "no car, bus or
+truck"): "no pedestrian is near the car" names the car, and who does "not yield to the pedestrian" has named one. Of an
+event every negator of its clause does ("nothing in the picture comes near"). A thing that is only supposed ("if a
+child", "any vehicle") is not named. Not covered: other languages than English, irony, pronouns.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ _OF_THINGS_PHRASE: Final = (
     ("not", "any"),
     ("not", "a"),
 )
-_OF_EVENTS: Final = frozenset(("no", "not", "never", "without", "neither", "nor", "avoid", "avoids", "avoiding"))
+_OF_EVENTS: Final = _OF_THINGS | {"not", "never", "nothing", "nobody", "avoid", "avoids", "avoiding"}
+_DETERMINERS: Final = frozenset(("the", "this", "that", "these", "its", "their", "another", "one", "two"))
 _SUPPOSED: Final = frozenset(("if", "any", "potential", "possible", "hidden", "unseen", "unexpected", "imagined"))
 _NO_NEGATION: Final = (
     ("not", "only"),
@@ -52,7 +54,7 @@ _NO_NEGATION: Final = (
     ("no", "room"),
 )
 _AFTER: Final = frozenset(("visible", "present", "seen", "detected", "involved", "there", "identified", "observed"))
-_REACH: Final = 6  # words over which a negator reaches
+_REACH: Final = {False: 6, True: 24}  # words over which a negator reaches, of things and of events
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,14 @@ def names(text: str, concept: Concept) -> bool:
 
 
 def _affirmed(words: list[str], position: int, event: bool) -> bool:
-    before = _clause_before(words, position)
+    before = _clause_before(words, position, _REACH[event])
     for back, word in enumerate(reversed(before)):
         at = len(before) - 1 - back
         pair = (word, before[at + 1]) if at + 1 < len(before) else (word, words[position])
         if pair in _NO_NEGATION:
             continue
+        if not event and word in _DETERMINERS and before[at - 1 : at] not in (["without"], ["of"]):
+            break  # it has its own determiner: what is negated before it is another thing
         if event and (word in _OF_EVENTS or pair in _OF_THINGS_PHRASE):
             return False
         if not event and (word in _OF_THINGS or word in _SUPPOSED or pair in _OF_THINGS_PHRASE):
@@ -134,12 +138,12 @@ def _affirmed(words: list[str], position: int, event: bool) -> bool:
     return not ("not" in after[:2] and any(word in _AFTER for word in after))
 
 
-def _clause_before(words: list[str], position: int) -> list[str]:
-    """The words of the clause before a position, at most `_REACH`, without marks."""
+def _clause_before(words: list[str], position: int, reach: int) -> list[str]:
+    """The words of the clause before a position, at most `reach`, without marks."""
     found: list[str] = []
     for at in range(position - 1, -1, -1):
         word = words[at]
-        if word in _ENDS_SENTENCE or word in _ENDS_CLAUSE or len(found) == _REACH:
+        if word in _ENDS_SENTENCE or word in _ENDS_CLAUSE or len(found) == reach:
             break
         if word == ",":
             # A comma ends the clause, but for a list under one negator: "no car, bus or truck".

@@ -113,12 +113,13 @@ def checklist_figures(checklist: pl.DataFrame) -> pl.DataFrame:
         checklist: tables.EXPLANATION_CHECKLIST with `video_id` and `group`
     """
     rows = []
+    all_items = checklist.group_by("video_id", "clip_id").agg(pl.col("group").first(), pl.col("holds").min())
     for item in (*tables.CHECKLIST_ITEMS, None):
-        part = checklist.filter(pl.col("item") == item) if item else checklist
-        checked = part.drop_nulls("holds").sort("video_id", "clip_id", "item")
+        part = checklist.filter(pl.col("item") == item) if item else all_items
+        checked = part.drop_nulls("holds").sort("video_id", "clip_id")
         found = proportion(checked["holds"].to_numpy().astype(bool), checked["group"].to_numpy())
-        what = "explanations" if item else "items of all explanations"
-        found = found.noted(f"{part.height - checked.height} of {part.height} {what} cannot be checked")
+        unchecked = f"{part.height - checked.height} of {part.height} explanations cannot be checked"
+        found = found.noted("" if item else "every item that can be checked holds", unchecked)
         rows.append(figure("checklist", "reasoner", found, of=item))
     return table_of(rows, tables.EVAL_METRICS)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autorisk_dagster.evaluation.clip_facts import SeenTrack
-from autorisk_dagster.evaluation.lexicon import Concept, events, named, things
+from autorisk_dagster.evaluation.lexicon import Concept, events, named
 
 CLEARLY_ASIDE: Final = 0.05  # a box whose middle is this far from the frame's is clearly left or right
 NOT_AHEAD: Final = 0.3  # one further out all the time is beside, not ahead: 25 degrees of a view 75 across
@@ -22,11 +22,11 @@ _TURNING: Final = re.compile(
     r"|\b(?:has|have|had|having|just) left\b|\bright away\b|\bleft the\b"
 )
 RELATIONS: Final[dict[str, Concept]] = {
-    "left": things("", "left leftmost"),
-    "right": things("", "right rightmost"),
-    "in the own path": things("", "ownpath ownlane"),
-    "ahead": things("", "ahead front"),
-    "behind": things("", "behind rear"),
+    "left": events("", "left leftmost"),
+    "right": events("", "right rightmost"),
+    "in the own path": events("", "ownpath ownlane"),
+    "ahead": events("", "ahead front"),
+    "behind": events("", "behind rear"),
     "crossing": events("cross traverse"),
 }
 

@@ -78,7 +78,10 @@ def intervals_plot(figures: pl.DataFrame) -> bytes | None:
     axis.axvline(0, color="#999999", lw=0.6)
     axis.set_xlim(min(-0.05, *(low - 0.05 for low in rows["low"].drop_nulls())), 1.19)
     n, groups = rows.item(0, "n"), rows.item(0, "groups")
-    axis.set_title(f"{n} labelled clips in {groups} independent groups; lines: 95 % intervals", fontsize=9)
+    lines = (
+        "lines: 95 % intervals" if rows["low"].null_count() == 0 else "without a line: too few groups for an interval"
+    )
+    axis.set_title(f"{n} labelled clips in {groups} independent groups; {lines}", fontsize=9)
     axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, -0.32), ncols=3, frameon=False)
     return _png(figure)
 
@@ -157,10 +160,12 @@ def bars_plot(figures: pl.DataFrame, metric: str, title: str, chance: float | No
         _interval(axis, row, -place, "#3b82f6", "")
     if chance is not None:
         axis.axvline(chance, color="#c2700c", lw=1, ls="--")
-    axis.set_yticks([-place for place in range(len(rows))], [row["stage"] for row in rows], fontsize=8)
+    names = [f"{row['stage']}, {row['n']} clips" for row in rows]
+    axis.set_yticks([-place for place in range(len(rows))], names, fontsize=8)
     ends = [row[end] for row in rows for end in ("low", "value") if row[end] is not None]
     axis.set_xlim(min(-0.05, min(ends) - 0.05), 1.19)
-    axis.set_title(f"{title}; {rows[0]['n']} clips, 95 % intervals", fontsize=9)
+    lines = "with 95 % intervals" if any(row["low"] is not None for row in rows) else "too few groups for intervals"
+    axis.set_title(f"{title}, {lines}", fontsize=9)
     return _png(figure)
 
 

@@ -111,7 +111,7 @@ def test_a_clip_with_two_labels_is_refused() -> None:
         eval_metrics(pl.concat([published(), published().head(1)]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(severities, min_size=1, max_size=30))
 def test_a_perfect_judge_has_1_everywhere(label: list[str]) -> None:
     table = eval_metrics(labelled(label, label))

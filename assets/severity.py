@@ -5,6 +5,7 @@ import polars as pl
 
 from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.io import FrameStoreIOManager
 from autorisk_dagster.partitions import videos
 from resources.profiles import Profiles
 
@@ -15,7 +16,8 @@ from resources.profiles import Profiles
     group_name="severity",
     kinds={"python", "polars"},
     owners=OWNERS,
-    code_version=code_version(1, "correction"),
+    deps=["correction_parameters"],  # may not be there: then the profile's thresholds stand
+    code_version=code_version(2, "correction"),
     check_specs=[
         schema_check("corrected_severities"),
         dg.AssetCheckSpec(
@@ -32,13 +34,21 @@ def corrected_severities(
     clip_ttc: pl.DataFrame,
     mined_clips: pl.DataFrame,
     profiles: Profiles,
+    io_manager: dg.ResourceParam[FrameStoreIOManager],
 ) -> dg.MaterializeResult:
-    """Rules R1 to R6 on the raw severity, with the rule that fired and the quantities it read."""
-    from autorisk_dagster.severity.correction import correct
+    """Rules R1 to R6 on the raw severity, with the rule that fired and the quantities it read.
 
+    Thresholds are the profile's, unless `correction_parameters` found others better for this judge; `rule_set` says
+    which.
+    """
+    from autorisk_dagster.severity.correction import correct
+    from autorisk_dagster.severity.parameters import adopted_by_clip, learned
+
+    parameters = io_manager.read("correction_parameters")
     try:
         settings = profiles.get(source_video.item(0, "profile")).correction
-        table = correct(reason_outputs, clip_ttc, mined_clips, settings)
+        adopted = adopted_by_clip(reason_outputs, learned(parameters), settings)
+        table = correct(reason_outputs, clip_ttc, mined_clips, settings, adopted)
     except AutoRiskError as error:
         raise failure(error) from error
     same = table["raw_severity"].is_null() == table["severity"].is_null()
@@ -46,7 +56,8 @@ def corrected_severities(
         "corrected_severities",
         table,
         {
-            "rule_set": settings.rule_set,
+            "rule_sets": sorted(set(table["rule_set"])) or [settings.rule_set],
+            "by_adopted_thresholds": _adopted(len(adopted), table, made=parameters is not None),
             "settings_hash": settings.digest(),
             "rules_fired": {str(name): count for name, count in table["rule"].drop_nulls().value_counts().iter_rows()},
         },
@@ -88,3 +99,7 @@ def severity_ranking(
         ],
         preview=["rank", "severity", "clip_id", "start_sec", "end_sec", "min_ttc_sec", "near_miss_events"],
     )
+
+
+def _adopted(clips: int, table: pl.DataFrame, *, made: bool) -> str:
+    return f"{clips} of {table.height} clips" if made else "none: correction_parameters was never made"

@@ -20,6 +20,7 @@ PER_VIDEO = (
     "corrected_severities",
     "severity_ranking",
     "shareable_clips",
+    "review_queue",
     "safety_report",
     "safety_narrative",
 )

@@ -229,9 +229,9 @@ Costs = tuple[float, float, float, float]
 class ReviewSettings(Section):
     """Which outcomes a person must look at, and what a wrong severity costs."""
 
-    severities: tuple[SeverityName, ...] = Field(("HIGH",), description="final severities that are always reviewed")
+    severities: tuple[SeverityName, ...] = Field(("HIGH",), description="reviewed where final, or in the set")
     coverage: float = Field(0.9, gt=0, lt=1, description="share of clips whose severity set shall hold the truth")
-    max_set_size: int = Field(1, ge=1, le=4, description="a set of more severities is ambiguous")
+    max_set_size: int = Field(2, ge=1, le=4, description="a set of more severities is ambiguous")
     rule_levels: int = Field(2, ge=1, le=4, description="levels by which a rule changed the severity; 4: never")
     near_miss_levels: tuple[Literal["Low", "Medium", "High"], ...] = Field(
         ("High",), description="near misses of these levels that"

@@ -26,6 +26,7 @@ HEAVY += ("onnxruntime", "av", "scipy", "plotly", "matplotlib", "soundfile")
 FLEET_WIDE = (
     "gesture_verdicts",
     "ground_truth",
+    "correction_parameters",
     "fleet_dashboard",
     "eval_metrics",
     "error_analysis",
@@ -70,6 +71,8 @@ def test_lineage_leads_from_the_severity_to_the_file() -> None:
         "conflict_measures",
         "near_miss_events",
         "reason_outputs",
+        "ground_truth",
+        "correction_parameters",
     }
 
 

@@ -176,7 +176,8 @@ def _process(
 
 
 def _to_make(instance: dg.DagsterInstance, job: dg.JobDefinition, key: str) -> list[str]:
-    """Assets of one video that are missing or made by other code or settings, and everything behind them."""
+    """Assets of one video that are missing or made by other code, settings or fleet-wide tables, and everything behind
+    them."""
     import dagster as dg
 
     graph = job.asset_layer.asset_graph
@@ -189,10 +190,22 @@ def _to_make(instance: dg.DagsterInstance, job: dg.JobDefinition, key: str) -> l
         made = latest[0].asset_materialization if latest else None
         version = (made.tags or {}).get("dagster/code_version") if made else None
         current = version == node.code_version and _stored(key, name)
+        if made is not None and current:
+            fleet_wide = [parent for parent in node.parent_keys if graph.get(parent).partitions_def is None]
+            current = all(_reads_latest(instance, made, parent) for parent in fleet_wide)
         if not current or any(parent.to_user_string() in wanted for parent in node.parent_keys):
             # what one step makes together is made together: one pass over the video gives three tables
             wanted |= {name, *(made.to_user_string() for made in node.execution_set_asset_keys)}
     return [name for name in PER_VIDEO if name in wanted]
+
+
+def _reads_latest(instance: dg.DagsterInstance, made: dg.AssetMaterialization, parent: dg.AssetKey) -> bool:
+    """Whether an asset was made with the content that a fleet-wide table has now; INITIAL: it was never made."""
+    event = instance.get_latest_materialization_event(parent)
+    now = ((event.asset_materialization.tags or {}) if event and event.asset_materialization else {}).get(
+        "dagster/data_version", "INITIAL"
+    )
+    return (made.tags or {}).get(f"dagster/input_data_version/{parent.to_user_string()}", "INITIAL") == now
 
 
 def _stored(key: str, asset: str) -> bool:

@@ -107,7 +107,7 @@ def study(clips: LabelledClips, rules: RuleDraws, groups: Sequence[int]) -> Adop
         reason = f"all {len(clips)} labelled clips are one group: nothing can be left out"
         return _told(rules.default, False, reason, severity, label, groups)
     severity["majority"] = _majority(label, folds)
-    severity["always_commonest"] = _always(label)
+    severity["always_commonest"] = (_commonest(label),) * len(label)
     severity["searched_clip_out"] = leave_one_out(clips, rules).severity
     severity["searched_group_out"] = leave_one_out(clips, rules, folds).severity
     severity["nested"] = _nested(clips, rules, folds, groups)
@@ -160,7 +160,7 @@ def _nested(clips: LabelledClips, rules: RuleDraws, folds: Sequence[int], groups
         if len(set(rest_folds)) > 1:
             label = list(rest.label)
             trial = {
-                "always_commonest": _always(label),
+                "always_commonest": (_commonest(label),) * len(label),
                 "default": _words(correct_all(rest, _first(rules))[0]),
                 "searched_group_out": leave_one_out(rest, rules, rest_folds).severity,
             }
@@ -247,14 +247,14 @@ def _majority(label: Sequence[str], folds: Sequence[int]) -> Words:
     """For each clip the commonest label outside its fold; of equals the more severe one."""
     given: dict[int, str] = {}
     for fold in set(folds):
-        given[fold] = _always([true for true, own in zip(label, folds, strict=True) if own != fold])[0]
+        given[fold] = _commonest([true for true, own in zip(label, folds, strict=True) if own != fold])
     return tuple(given[fold] for fold in folds)
 
 
-def _always(label: Sequence[str]) -> Words:
-    """The commonest label, for every clip; of equals the more severe one."""
+def _commonest(label: Sequence[str]) -> str:
+    """The commonest label; of equals the more severe one."""
     counted = Counter(label)
-    return (max(counted, key=lambda name: (counted[name], tables.SEVERITIES.index(name))),) * len(label)
+    return max(counted, key=lambda name: (counted[name], tables.SEVERITIES.index(name)))
 
 
 def _folds(groups: Sequence[int]) -> list[int]:

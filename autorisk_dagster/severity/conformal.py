@@ -63,11 +63,6 @@ class SeveritySet:
     severities: tuple[str, ...]
     calibrated: bool
 
-    @property
-    def ambiguous(self) -> bool:
-        """Whether what the clip shows leaves more than one severity."""
-        return self.calibrated and len(self.severities) > 1
-
 
 ANYTHING: Final = SeveritySet(tables.SEVERITIES, calibrated=False)
 

@@ -12,6 +12,7 @@ time to contact or the absolute score that people are shown.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -113,12 +114,29 @@ def correct_severity(
     return Correction(severity, None)
 
 
+@dataclass(frozen=True)
+class RuleSet:
+    """Thresholds under the name they are known by."""
+
+    name: str
+    rules: CorrectionRules
+
+
 def correct(
-    reason_outputs: pl.DataFrame, clip_ttc: pl.DataFrame, mined_clips: pl.DataFrame, settings: CorrectionSettings
+    reason_outputs: pl.DataFrame,
+    clip_ttc: pl.DataFrame,
+    mined_clips: pl.DataFrame,
+    settings: CorrectionSettings,
+    adopted: Mapping[str, RuleSet] = {},
 ) -> pl.DataFrame:
     """Correct every clip of `reason_outputs` (tables.REASON_OUTPUTS) and record what the rules read.
 
     A clip without a row in `clip_ttc` or `mined_clips` has a missing quantity: no rule fires and its severity stays.
+
+    Args:
+        reason_outputs, clip_ttc, mined_clips: tables of one video
+        settings: the profile's thresholds
+        adopted: by clip id, thresholds learned from labels in the place of the profile's; they read the same quantities
 
     Returns:
         tables.CORRECTED_SEVERITIES, one row a clip, in the order of `reason_outputs`.
@@ -138,15 +156,16 @@ def correct(
         .join(ttc, on="clip_id", how="left", maintain_order="left")
         .join(fused, on="clip_id", how="left", maintain_order="left")
     )
-    rules = CorrectionRules.from_settings(settings)
+    own = RuleSet(settings.rule_set, CorrectionRules.from_settings(settings))
     rows = []
     for row in read.iter_rows(named=True):
+        rule_set = adopted.get(row["clip_id"], own)
         correction = correct_severity(
             row["raw_severity"],
             min_ttc_sec=row["ttc_read_sec"],
             fused_score=row["fused_read"],
             critical_tracks=row["critical_tracks"],
-            rules=rules,
+            rules=rule_set.rules,
         )
-        rows.append(row | {"severity": correction.severity, "rule": correction.rule, "rule_set": settings.rule_set})
+        rows.append(row | {"severity": correction.severity, "rule": correction.rule, "rule_set": rule_set.name})
     return tables.frame(rows, tables.CORRECTED_SEVERITIES)

@@ -21,9 +21,9 @@ from autorisk_dagster import tables
 from autorisk_dagster.profile import CorrectionSettings
 from autorisk_dagster.severity.adoption import NOT_HELD_OUT, Adoption, study
 from autorisk_dagster.severity.conformal import Calibration, calibrate
-from autorisk_dagster.severity.correction import CorrectionRules
+from autorisk_dagster.severity.correction import CorrectionRules, RuleSet
 from autorisk_dagster.severity.intervals import Interval
-from autorisk_dagster.severity.labelled import for_search
+from autorisk_dagster.severity.labelled import for_search, judge_name
 from autorisk_dagster.severity.search import THRESHOLDS, draw_rules
 
 DRAWS: Final = 5000  # seed 000's program draws so many
@@ -46,10 +46,12 @@ class Learned:
     compared_with: str
     calibration: Calibration
 
-    def rules_for(self, settings: CorrectionSettings) -> CorrectionRules | None:
+    def adopted_for(self, settings: CorrectionSettings) -> RuleSet | None:
         """The adopted thresholds, where the profile's own are those that they were found better than; else None."""
         own = CorrectionRules.from_settings(settings)
-        return self.rules if self.rules is not None and rules_hash(own) == self.compared_with else None
+        if self.rules is None or rules_hash(own) != self.compared_with:
+            return None
+        return RuleSet(self.rule_set, self.rules)
 
 
 def rules_hash(rules: CorrectionRules) -> str:
@@ -115,6 +117,15 @@ def learned(parameters: pl.DataFrame | None) -> dict[str, Learned]:
             rules, row["rule_set"], row["compared_with"], Calibration(row["set_score"], scores)
         )
     return found
+
+
+def adopted_by_clip(
+    reason_outputs: pl.DataFrame, found: Mapping[str, Learned], settings: CorrectionSettings
+) -> dict[str, RuleSet]:
+    """The thresholds that stand in the place of the profile's, for the clips whose judge has such."""
+    by_judge = {judge: each.adopted_for(settings) for judge, each in found.items()}
+    judges = reason_outputs.select("clip_id", judge_name()).iter_rows()
+    return {clip_id: rules for clip_id, judge in judges if (rules := by_judge.get(judge)) is not None}
 
 
 def _figures(found: Adoption) -> list[Mapping[str, Any]]:

@@ -20,6 +20,15 @@ _NOT_JUDGED = {
 }
 
 
+def set_asks(found: SeveritySet, final: str | None, settings: ReviewSettings) -> bool:
+    """Whether a severity set asks for a review: it is calibrated, and too wide, or leaves a severity that is always
+    reviewed where the final one is not."""
+    might_be = set(found.severities) & set(settings.severities)
+    return found.calibrated and (
+        len(found.severities) > settings.max_set_size or (bool(might_be) and final not in settings.severities)
+    )
+
+
 def review_reasons(
     clip: Mapping[str, Any], found: SeveritySet, near_miss_levels: Sequence[str], settings: ReviewSettings
 ) -> list[str]:
@@ -42,8 +51,8 @@ def review_reasons(
         if abs(levels) >= settings.rule_levels:
             way = "raised" if levels > 0 else "lowered"
             reasons.append(f"rule {clip['rule']} {way} it from {raw} to {final}")
-    if found.ambiguous and len(found.severities) > settings.max_set_size:
-        reasons.append(f"it may be {' or '.join(found.severities)}: the severities left at the stated coverage")
+    if set_asks(found, final, settings):
+        reasons.append(f"it may be {', '.join(found.severities)}: the severities left at the stated coverage")
     worst = max(near_miss_levels, key=tables.RISK_LEVELS.index, default=None)
     if worst in settings.near_miss_levels and final in settings.near_miss_severities:
         reasons.append(f"there is a near miss of level {worst} in it, and its final severity is only {final}")

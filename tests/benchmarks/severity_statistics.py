@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autorisk_dagster.profile import ReviewSettings
 from autorisk_dagster.severity.adoption import study
-from autorisk_dagster.severity.conformal import calibrate, scores
+from autorisk_dagster.severity.conformal import SeveritySet, calibrate, scores
 from autorisk_dagster.severity.correction import CorrectionRules
+from autorisk_dagster.severity.policy import set_asks
 from autorisk_dagster.severity.search import RuleDraws, correct_all, draw_rules, leave_one_out, search_rules
 from autorisk_dagster.tables import SET_SCORES, SEVERITIES
 from tests.benchmarks.severity_fleets import Fleet, fleet, kept_to, words_of
@@ -131,6 +133,7 @@ class Promise:
         held_by_severity: the same by final severity
         size: severities in such a set
         single: share of such sets with one severity
+        asked: share of such sets that ask for a review by the default profile
         promised: share of clips with such a set; the others have all four for want of labels
         fleets_under: share of fleets in which less than `COVERAGE` - 0.05 is held
     """
@@ -142,6 +145,7 @@ class Promise:
     held_by_severity: dict[str, Mean]
     size: Mean
     single: Mean
+    asked: Mean
     promised: Mean
     fleets_under: float
 
@@ -155,7 +159,7 @@ def promises(
         draws: thresholds are searched and chosen on the same clips; None: the default's
         by_drive: False: every clip counted singly, for comparison
     """
-    found: dict[str, list[tuple[Floats, float, float, float, float]]] = {kind: [] for kind in SET_SCORES}
+    found: dict[str, list[tuple[Floats, float, float, float, float, float]]] = {kind: [] for kind in SET_SCORES}
     for _ in range(fleets):
         world = fleet(generator, generator.integers(1, 9, drives))
         new = fleet(generator, generator.integers(1, 9, NEW_DRIVES))
@@ -180,28 +184,32 @@ def promises(
             drives,
             mean_of(held),
             {name: mean_of(by_severity[:, at]) for at, name in enumerate(SEVERITIES)},
-            *(mean_of([row[at] for row in rows]) for at in (2, 3, 4)),
+            *(mean_of([row[at] for row in rows]) for at in (2, 3, 4, 5)),
             float((held < COVERAGE - 0.05).mean()),
         )
 
 
 def _held(
     new: Fleet, final: Sequence[str], kind: str, limits: dict[str, float]
-) -> tuple[Floats, float, float, float, float]:
-    """Held by final severity and over all, mean size, share of single ones, share of clips with a promise."""
+) -> tuple[Floats, float, float, float, float, float]:
+    """Held by final severity and over all, mean size, share of single ones, of those that ask for a review, of clips
+    with a promise."""
     judgements = kept_to(new.judgements, kind)
     held: dict[tuple[str, int], list[bool]] = {}
-    sizes = []
+    sizes, asked = [], []
+    policy = ReviewSettings()
     for clip, severity in enumerate(final):
         if math.isinf(limits[severity]):
             continue
         far = scores(severity, judgements[clip], kind)
         assert far is not None
-        sizes.append(sum(score <= limits[severity] for score in far))
+        inside = tuple(name for name, score in zip(SEVERITIES, far, strict=True) if score <= limits[severity])
+        sizes.append(len(inside))
+        asked.append(set_asks(SeveritySet(inside, calibrated=True), severity, policy))
         true = far[SEVERITIES.index(new.clips.label[clip])] <= limits[severity]
         held.setdefault((severity, int(new.group[clip])), []).append(true)
     if not sizes:
-        return np.full(4, math.nan), math.nan, math.nan, math.nan, 0.0
+        return np.full(4, math.nan), math.nan, math.nan, math.nan, math.nan, 0.0
     by_drive = {key: float(np.mean(found)) for key, found in held.items()}
     by_severity = [[share for (name, _), share in by_drive.items() if name == severity] for severity in SEVERITIES]
     return (
@@ -209,6 +217,7 @@ def _held(
         float(np.mean(list(by_drive.values()))),
         float(np.mean(sizes)),
         float(np.mean([size == 1 for size in sizes])),
+        float(np.mean(asked)),
         len(sizes) / len(final),
     )
 

@@ -74,7 +74,6 @@ def test_nine_groups_are_the_fewest_for_90_percent():
     eight = calibration(*[(0.0, group) for group in range(8)])
     assert math.isinf(eight.limit("LOW", 0.9).score)
     assert eight.severity_set("LOW", NOTHING, 0.9) == ANYTHING
-    assert not ANYTHING.ambiguous
 
 
 def test_a_large_group_weighs_no_more_than_a_small_one():
@@ -89,9 +88,8 @@ def test_sets_grow_by_the_limit_and_keep_the_final_severity():
     found = calibration(*[(0.0, group) for group in range(9)], (1.0, 9), (1.0, 10))
     assert found.limit("LOW", 0.8).score == 1.0  # 9/12 < 0.8 <= 10/12
     assert found.severity_set("LOW", NOTHING, 0.8).severities == ("NONE", "LOW", "MEDIUM")
-    assert found.severity_set("LOW", NOTHING, 0.8).ambiguous
     single = found.severity_set("LOW", NOTHING, 0.75)
-    assert (single.severities, single.calibrated, single.ambiguous) == (("LOW",), True, False)
+    assert (single.severities, single.calibrated) == (("LOW",), True)
     # Nothing was labelled among those called HIGH: their sets promise nothing.
     assert found.severity_set("HIGH", NOTHING, 0.8) == ANYTHING
     assert found.severity_set(None, NOTHING, 0.8) == ANYTHING

@@ -44,11 +44,20 @@ def test_a_rule_that_changed_much_is_named():
 
 
 def test_an_ambiguous_set_is_asked_for_but_not_one_that_is_full_for_want_of_labels():
-    wide = SeveritySet(("LOW", "MEDIUM"), calibrated=True)
+    wide = SeveritySet(("NONE", "LOW", "MEDIUM"), calibrated=True)
     (reason,) = reasons(found=wide)
-    assert "LOW or MEDIUM" in reason
-    assert reasons(found=wide, max_set_size=2) == []
+    assert "NONE, LOW, MEDIUM" in reason
+    assert reasons(found=wide, max_set_size=3) == []
+    assert reasons(found=SeveritySet(("LOW", "MEDIUM"), calibrated=True)) == []
     assert reasons(found=ANYTHING) == []
+
+
+def test_a_clip_that_may_be_high_is_asked_for():
+    either = SeveritySet(("MEDIUM", "HIGH"), calibrated=True)
+    assert len(reasons(raw="MEDIUM", final="MEDIUM", found=either)) == 1
+    # Where HIGH stands it is asked for as that, and not twice.
+    assert reasons(raw="HIGH", final="HIGH", found=either) == ["its final severity is HIGH"]
+    assert reasons(raw="MEDIUM", final="MEDIUM", found=either, severities=()) == []
 
 
 @pytest.mark.parametrize(
@@ -66,7 +75,10 @@ def test_a_near_miss_contradicts_a_low_severity(near, final, asked):
 
 
 def test_every_reason_is_told():
-    assert len(reasons(raw="LOW", final="HIGH", rule="R2", found=SeveritySet(("MEDIUM", "HIGH"), calibrated=True))) == 3
+    assert (
+        len(reasons(raw="LOW", final="HIGH", rule="R2", found=SeveritySet(("LOW", "MEDIUM", "HIGH"), calibrated=True)))
+        == 3
+    )
 
 
 def test_costs_that_reward_an_error_are_refused():

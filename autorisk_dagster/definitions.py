@@ -14,6 +14,7 @@ from autorisk_dagster.jobs import (
     fleet_batch,
     fleet_views,
     judge_gestures,
+    learn_correction,
     process_video,
     reparse,
     supplement,
@@ -36,7 +37,17 @@ def defs() -> dg.Definitions:
     data = data_folder()
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets),
-        jobs=[process_video, fleet_batch, reparse, supplement, judge_gestures, fleet_views, finalize, evaluate],
+        jobs=[
+            process_video,
+            fleet_batch,
+            reparse,
+            supplement,
+            judge_gestures,
+            fleet_views,
+            finalize,
+            learn_correction,
+            evaluate,
+        ],
         schedules=[nightly_fleet_batch],
         executor=dg.in_process_executor,
         resources={

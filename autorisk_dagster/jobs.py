@@ -66,6 +66,13 @@ supplement = _rereading(
     "Asks the model a second time where a judgement lacks its prediction or action, and makes what depends on it.",
 )
 
+learn_correction = dg.define_asset_job(
+    "learn_correction",
+    selection=dg.AssetSelection.assets("ground_truth", "correction_parameters"),
+    description="Read the labels, search thresholds, adopt them where they are better on left-out groups; the videos "
+    "that they change are stale then.",
+)
+
 judge_gestures = dg.define_asset_job(
     "judge_gestures",
     selection=dg.AssetSelection.assets("gesture_verdicts"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from autorisk_dagster import tables
 from autorisk_dagster.definitions import defs
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.paths import CONFIGS
@@ -79,6 +80,19 @@ def test_a_changed_setting_makes_again_what_reads_it_and_what_is_behind_it(proje
     again = project.autorisk("run", video)
     made = behind("corrected_severities")  # perception, mining and reasoning are kept
     assert f"{made} assets to make, {ALL - made} kept" in again.stderr
+
+
+def test_what_was_learned_from_labels_makes_again_what_reads_it(project: Project, video: Path) -> None:
+    project.autorisk("run", video)
+    learned = tables.empty(tables.CORRECTION_PARAMETERS)
+    learned.write_parquet(project.data / "tables" / "correction_parameters.parquet")
+    with dg.DagsterInstance.from_config(project.environment["DAGSTER_HOME"]) as instance:
+        tags = {"dagster/data_version": "learned", "dagster/data_version_is_user_provided": "true"}
+        instance.report_runless_asset_event(dg.AssetMaterialization("correction_parameters", tags=tags))
+    again = project.autorisk("run", video)
+    made = behind("correction_parameters")
+    assert f"{made} assets to make, {ALL - made} kept" in again.stderr
+    assert "up to date" in project.autorisk("run", video).stderr
 
 
 def test_a_video_whose_step_failed_is_made_from_there_on(project: Project, video: Path) -> None:

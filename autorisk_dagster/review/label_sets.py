@@ -30,13 +30,13 @@ class Freezing:
     """A label set's freezing.
 
     Attributes:
-        sha256: of the label file
+        file_sha256: of the label file
         frozen_at: ISO 8601, UTC
         clips: SHA-256 of each labelled clip's file at that time, by `clip_id`
     """
 
     label_set: str
-    sha256: str
+    file_sha256: str
     frozen_at: str
     clips: dict[str, str]
 
@@ -82,7 +82,7 @@ def read_set(path: Path) -> LabelSet:
     content = _content(path)
     sha256 = hashlib.sha256(content).hexdigest()
     freezing = _read_sidecar(path) if sidecar(path).exists() else None
-    if freezing is not None and freezing.sha256 != sha256:
+    if freezing is not None and freezing.file_sha256 != sha256:
         raise InputError(
             f"{path.name}: was changed after it was frozen on {freezing.time:%Y-%m-%d %H:%M} UTC. Restore it, "
             "or keep what is new in a label set of another name"
@@ -116,7 +116,7 @@ def freeze(path: Path, clips: Mapping[str, str], log: ReviewLog, now: datetime) 
     content = _content(path)
     sha256 = hashlib.sha256(content).hexdigest()
     known = freezings(log.records()).get(name)
-    if known is not None and (sidecar(path).exists() or known.sha256 != sha256):
+    if known is not None and (sidecar(path).exists() or known.file_sha256 != sha256):
         raise InputError(
             f"label set {name} is frozen since {known.time:%Y-%m-%d %H:%M} UTC. Keep what is new in a label set of "
             "another name"

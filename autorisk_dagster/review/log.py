@@ -29,7 +29,7 @@ from autorisk_dagster.review.chain import (
 )
 from autorisk_dagster.review.protocol import canonical_json
 
-MAX_RECORD_BYTES: Final = 65_536
+MAX_RECORD_BYTES: Final = 1 << 20  # a label set's freezing names each of its clips: 10,000 and more
 
 
 class TamperedLogError(InputError):

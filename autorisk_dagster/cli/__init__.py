@@ -6,6 +6,7 @@ import click
 
 from autorisk_dagster.cli.auditing import audit
 from autorisk_dagster.cli.processing import demo, ingest, run, status
+from autorisk_dagster.cli.reviewing import label, labels, review
 from autorisk_dagster.cli.serving import dashboard, ui
 from autorisk_dagster.cli.verifying import verifier
 
@@ -16,5 +17,5 @@ def main() -> None:
     """AutoRisk: from dashcam footage to ranked, explained and auditable danger."""
 
 
-for command in (ingest, run, status, demo, dashboard, ui, verifier, audit):
+for command in (ingest, run, status, demo, label, labels, review, dashboard, ui, verifier, audit):
     main.add_command(command)

@@ -68,15 +68,19 @@ def ingest(paths: tuple[Path, ...], profile: str | None) -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_profile_option
 @click.option("--again", is_flag=True, help="make everything anew, also what is up to date")
+@click.option("--until", type=click.Choice(PER_VIDEO), help="only what this asset needs; mined_clips: clips to label")
 @click.option("--verbose", "-v", is_flag=True, help="show the run's log")
-def run(paths: tuple[Path, ...], profile: str | None, again: bool, verbose: bool) -> None:
+def run(paths: tuple[Path, ...], profile: str | None, again: bool, until: str | None, verbose: bool) -> None:
     """Everything between a video file and its safety report. Several files or a folder: one after another."""
     with local_instance() as instance:
         records = _register(instance, paths, profile)
         if not records:
             raise click.ClickException("no video found")
-        outcomes = _process(instance, records, again=again, verbose=verbose)
-    _print_results(outcomes)
+        outcomes = _process(instance, records, again=again, verbose=verbose, until=until)
+    if until is None or any(outcome.error for outcome in outcomes):
+        _print_results(outcomes)
+    else:
+        click.echo(f"{until} is there for {len(outcomes)} {'video' if len(outcomes) == 1 else 'videos'}")
     if any(outcome.error for outcome in outcomes):
         sys.exit(1)
 
@@ -156,23 +160,40 @@ def _register(instance: dg.DagsterInstance, paths: Iterable[Path], profile: str 
 
 
 def _process(
-    instance: dg.DagsterInstance, records: Sequence[SourceRecord], *, again: bool, verbose: bool
+    instance: dg.DagsterInstance,
+    records: Sequence[SourceRecord],
+    *,
+    again: bool,
+    verbose: bool,
+    until: str | None = None,
 ) -> list[Outcome]:
     os.environ["AUTORISK_PROGRESS"] = "1" if sys.stderr.isatty() and not verbose else "0"
     from autorisk_dagster.definitions import defs as definitions
 
     job = definitions().resolve_job_def("process_video")
+    needed = set(PER_VIDEO) if until is None else _needed(job, until)
     outcomes = []
     for record in records:
         wanted = list(PER_VIDEO) if again else _to_make(instance, job, record.video_id)
+        wanted = [name for name in wanted if name in needed]
         if not wanted:
             click.echo(f"{record.video_id}: up to date", err=True)
             outcomes.append(Outcome(record))
             continue
-        kept = len(PER_VIDEO) - len(wanted)
+        kept = len(needed) - len(wanted)
         click.echo(f"{record.video_id}: {len(wanted)} assets to make" + (f", {kept} kept" if kept else ""), err=True)
         outcomes.append(Outcome(record, execute(instance, job, record.video_id, wanted, verbose)))
     return outcomes
+
+
+def _needed(job: dg.JobDefinition, until: str) -> set[str]:
+    """An asset and what it is made from, with what one step makes together with these."""
+    import dagster as dg
+
+    graph = job.asset_layer.asset_graph
+    keys = {dg.AssetKey(until)} | graph.get_ancestor_asset_keys(dg.AssetKey(until))
+    together = {made for key in keys for made in graph.get(key).execution_set_asset_keys}
+    return {key.to_user_string() for key in keys | together}
 
 
 def _to_make(instance: dg.DagsterInstance, job: dg.JobDefinition, key: str) -> list[str]:

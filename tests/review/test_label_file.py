@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autorisk_dagster.errors import InputError
@@ -25,6 +25,7 @@ def written(draw: st.DrawFn, text: str) -> str:
     return "".join(draw(st.sampled_from([each.lower(), each.upper()])) for each in text)
 
 
+@settings(deadline=None)  # the first example imports Pandera
 @given(
     st.data(),
     st.lists(st.tuples(st.integers(1, 60), st.sampled_from(SEVERITIES)), min_size=1, unique_by=lambda pair: pair[0]),
@@ -90,6 +91,7 @@ def test_all_faults_are_told_at_once() -> None:
         parse_labels(("clip,severity\n" + "x,bad\n" * 4).encode(), "mine.csv")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_content_ends_in_another_error(content: bytes) -> None:
     try:

@@ -27,7 +27,7 @@ from resources.profiles import Profiles
     group_name="kinematics",
     kinds={"numpy", "polars"},
     owners=OWNERS,
-    code_version=code_version(1, "ttc"),
+    code_version=code_version(2, "ttc"),
     check_specs=[
         schema_check("clip_ttc"),
         dg.AssetCheckSpec("every_clip_measured", asset="clip_ttc", blocking=True, description="One row per clip."),

@@ -14,6 +14,10 @@ How it is measured, at every sample from that sample and earlier ones only:
   squares, Rasmussen and Williams 2006, eq. 2.41-2.42); the size of the box errors is what makes the misfit as large as
   its degrees of freedom (method of moments). So few samples count where boxes are exact, many where they are not.
   Samples far off a robust line (Tukey's biweight) are as good as left out.
+- How much speeds drift: cars keep a distance that is worth a time, so that speeds, and what they change by, grow with
+  the distance, and the slope of 1 / size drifts alike for near and far ones. People are met near at any speed, and
+  where the own car turns: theirs drifts in inverse proportion to the distance, which a usual size in a usual camera
+  says. A box that would be under a metre wide is a person's.
 - Height leads, because it is nearly blind to an object's turning; width joins by inverse variance, its own systematic
   error included.
 - The interval is Student's t on the variance of the fit.
@@ -35,6 +39,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from autorisk_dagster.errors import InputError
+from autorisk_dagster.kinematics.camera import FOCAL_SHARE
 
 WINDOW_SEC = 1.2  # of the history; 1.6 s reads the onset of an approach late (3 % missed instead of 1)
 SLOW_WINDOW_SEC = 1.6  # how far to go for MIN_SAMPLES samples at a low rate
@@ -43,12 +48,16 @@ MIN_SPAN_SEC = 0.25  # a shorter history is mostly the detector's jitter
 MAX_GAP_SEC = 0.65  # a track that was away longer starts anew: two missed samples at 4 a second
 
 # The middle of a car arrives after its near face, on KITTI by 0.16 to 0.33 s (five sequences, mean of medians 0.23),
-# that of a person by 0.05 s. Half of the cars', and its standard deviation if all of it is equally likely.
-HALFWAY_SEC = 0.12
-HALFWAY_ERROR_SEC = 2 * HALFWAY_SEC / np.sqrt(12.0)
+# that of a person by 0.05 s. Half of that.
+HALFWAY_SEC, PERSON_HALFWAY_SEC = 0.12, 0.03
 
-# A speed drifts by 2 m/s in a second (hard braking is 8, comfortable 3) against a distance of 20 m
-DRIFT = 0.10  # standard deviation of the slope of relative distance after 1 s, 1/s
+# What a closing speed changes by in 1 s, standard deviation: 2 m/s for each of two (hard braking is 8, comfortable 3)
+SPEED_DRIFT_MPS = 2.0 * np.sqrt(2.0)
+DRIFT = 0.10  # the same of a car, as a slope of relative distance, 1/s: at 28 m
+
+HEIGHT_M = 1.6  # of cars and people alike
+NARROW_M = 1.0  # people are not so wide, cars are
+USUAL_DISTANCE_M = 10.0  # of a person, where the frame's size is not given
 PRIOR_RATE_HZ = 0.5  # of growth before anything is seen: few road users are less than 2 s away
 # NanoDet on the road videos: log height errs by 2.5 to 4 % in boxes of 20 to 70 px, correlated over 0.1 s, with
 # slower wander. KITTI's labels are nearer to white. Between the two: coverage 0.85 to 0.95 for both (docs/ttc.md).
@@ -116,9 +125,13 @@ def estimate_ttc(
     width_seen, height_seen = width_seen[usable], height_seen[usable]
 
     history = _history(times, _segments(times, boxes, width_seen, height_seen))
-    width = _growth(times, boxes[:, 2] - boxes[:, 0], width_seen, history)
-    height = _growth(times, boxes[:, 3] - boxes[:, 1], height_seen, history)
-    answer[:, usable] = _as_time(_combined(width, height))
+    wide, high = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    person = width_seen & height_seen & (HEIGHT_M * wide < NARROW_M * high)
+    drift_hz = np.where(person, SPEED_DRIFT_MPS / _usual_distance_m(high, frame_size), DRIFT)
+    halfway_sec = np.where(person, PERSON_HALFWAY_SEC, HALFWAY_SEC)
+    width = _growth(times, wide, width_seen, history, drift_hz)
+    height = _growth(times, high, height_seen, history, drift_hz)
+    answer[:, usable] = _as_time(_combined(width, height), halfway_sec)
     return TtcEstimates(*answer)
 
 
@@ -132,6 +145,13 @@ def _trusted(boxes: Array, frame_size: tuple[float, float] | None) -> tuple[Mask
     width_seen = valid & (left > margin_x) & (right < frame_size[0] - margin_x)
     height_seen = valid & (top > margin_y) & (bottom < frame_size[1] - margin_y)
     return width_seen, height_seen
+
+
+def _usual_distance_m(high_px: Array, frame_size: tuple[float, float] | None) -> Array:
+    """Of something as high as people and cars are, in a usual camera: (n,)."""
+    if frame_size is None:
+        return np.full(len(high_px), USUAL_DISTANCE_M)
+    return FOCAL_SHARE * frame_size[0] * HEIGHT_M / high_px
 
 
 def _segments(times: Array, boxes: Array, width_seen: Mask, height_seen: Mask) -> NDArray[np.int64]:
@@ -194,7 +214,7 @@ class _Growth:
     freedom: Array  # degrees of freedom of the variance
 
 
-def _growth(times: Array, size: Array, seen: Mask, history: _History) -> _Growth:
+def _growth(times: Array, size: Array, seen: Mask, history: _History, drift_hz: Array) -> _Growth:
     """Growth of `size` at each sample from its history; shapes (n,)."""
     parts = []
     for start in range(0, len(times), ROWS_AT_ONCE):
@@ -203,12 +223,12 @@ def _growth(times: Array, size: Array, seen: Mask, history: _History) -> _Growth
         usable = history.usable[rows] & seen[index] & seen[rows, None]
         ago = np.where(usable, times[rows, None] - times[index], 0.0)
         distance = np.where(usable, now / size[index], 0.0)  # in units of the distance now
-        parts.append(_fit(ago, distance, usable, EDGE_NOISE_PX * np.sqrt(2.0) / now[:, 0]))
+        parts.append(_fit(ago, distance, usable, EDGE_NOISE_PX * np.sqrt(2.0) / now[:, 0], drift_hz[rows]))
     rate, variance, freedom = np.concatenate(parts, axis=1)
     return _Growth(rate, variance, freedom)
 
 
-def _fit(ago: Array, distance: Array, usable: Mask, floor: Array) -> Array:
+def _fit(ago: Array, distance: Array, usable: Mask, floor: Array, drift_hz: Array) -> Array:
     """(rate, its variance, degrees of freedom) of n histories of k samples.
 
     Args:
@@ -216,13 +236,14 @@ def _fit(ago: Array, distance: Array, usable: Mask, floor: Array) -> Array:
         distance: (n, k) distance over the newest one, as 1 / size gives it
         usable: (n, k) the samples that count
         floor: (n,) least error of a distance
+        drift_hz: (n,) standard deviation of what the slope of distance changes by in 1 s
     """
     count, span = usable.sum(axis=1), ago.max(axis=1)
     enough = (count >= MIN_SAMPLES) & (span >= MIN_SPAN_SEC)
     answer = np.full((3, len(ago)), np.nan)
     if not enough.any():
         return answer
-    ago, distance, usable, floor = ago[enough], distance[enough], usable[enough], floor[enough]
+    ago, distance, usable, floor, drift_hz = (part[enough] for part in (ago, distance, usable, floor, drift_hz))
     weight, noise = _robust_weights(-ago, distance, usable, floor)
 
     pairs = usable[:, :, None] & usable[:, None, :]
@@ -232,7 +253,7 @@ def _fit(ago: Array, distance: Array, usable: Mask, floor: Array) -> Array:
     error[:, diagonal, diagonal] = 1.0 / np.maximum(weight, 1e-6)
     # speed as a random walk: covariance of where it has led to, seen from now (integrated Wiener process)
     near, far = (pick(ago[:, :, None], ago[:, None, :]) for pick in (np.minimum, np.maximum))
-    drift = DRIFT**2 * near**2 * (3 * far - near) / 6
+    drift = drift_hz[:, None, None] ** 2 * near**2 * (3 * far - near) / 6
     line = np.stack([usable, -ago], axis=2, dtype=np.float64)
     prior = np.diag([0.0, PRIOR_RATE_HZ**-2])
     freedom = np.maximum(weight.sum(axis=1) - 2.0, 1.0)
@@ -278,14 +299,15 @@ def _combined(width: _Growth, height: _Growth) -> _Growth:
         return _Growth(rate, 1.0 / total, freedom)
 
 
-def _as_time(growth: _Growth) -> tuple[Array, Array, Array]:
+def _as_time(growth: _Growth, halfway_sec: Array) -> tuple[Array, Array, Array]:
     """(ttc, low, high) in s from the rate of growth and its error, halfway between near face and middle."""
     from scipy.special import stdtrit  # costs 0.2 s to import
 
     closing = np.maximum(growth.rate_hz, 0.0)
-    further = 1.0 + HALFWAY_SEC * closing  # 1 / rate becomes 1 / rate + HALFWAY_SEC
+    further = 1.0 + halfway_sec * closing  # 1 / rate becomes 1 / rate + halfway_sec
     rate = growth.rate_hz / further
-    variance = growth.variance / further**4 + (HALFWAY_ERROR_SEC * (closing / further) ** 2) ** 2
+    depth_error_sec = 2 * halfway_sec / np.sqrt(12.0)  # if all of the depth is equally likely
+    variance = growth.variance / further**4 + (depth_error_sec * (closing / further) ** 2) ** 2
     half = stdtrit(growth.freedom, (1 + CONFIDENCE) / 2) * np.sqrt(variance)
     ttc, low, high = (_inverse(bound) for bound in (rate, rate + half, rate - half))
     return ttc, low, high

@@ -37,11 +37,15 @@ in short:
 
 ## Time to what
 
-A box follows the face of an object that is nearest. Labels measure the middle. For KITTI's closing cars the middle
-arrives {depth:.2f} s after the near face (mean of the sequences' medians). With 1 / size as a straight line the
-estimate is that of the near face; added to it is half of that time, HALFWAY_SEC, so that it lies halfway, and the
-interval allows for the whole. Truth below is the middle, z / -(dz / dt) from a line through the labels 0.4 s before
+A box follows the face of an object that is nearest: with exact boxes 1 / size as a straight line is off the time to
+that face by under half a percent. Labels measure the middle. For KITTI's closing cars it arrives {depth:.2f} s later
+(mean of the sequences' medians). Added to the estimate is half of that time, HALFWAY_SEC, so that it lies halfway, and
+the interval allows for the whole. Truth below is the middle, z / -(dz / dt) from a line through the labels 0.4 s before
 and after; then the near face. The own car's front is nearer than either by an unknown 1 to 2 m.
+
+How deep a car is could be read off its box (distance by its height, depth by its shape: on KITTI 0.88 of the true
+one, correlation 0.90). Aiming at the middle that way takes the error of exact boxes from 0.048 to 0.033, and that to
+the near face from 0.059 to 0.080, a second too late in a slow approach: not done, because it is the face that hits.
 
 ## Cars, time to the middle
 
@@ -59,8 +63,9 @@ Critical, % of the samples that should not (false) or should (missed):
 
 {people}
 
-Few: two pedestrians of sequence 0014 and one of 0009, a quarter of the samples, are passed while the own car turns
-sharply. Their z changes by the turn, sooner than a backward-looking fit of 1.2 s can follow.
+Few: some ten people. Two pedestrians of sequence 0014 and one of 0009, a quarter of the samples, are passed while the
+own car turns sharply. Their z changes by the turn, sooner than a backward-looking fit of 1.2 s can follow, and theirs
+are nearly all the misses of the interval.
 
 ## Cars by sequence
 
@@ -68,9 +73,16 @@ sharply. Their z changes by the turn, sooner than a backward-looking fit of 1.2 
 
 ## A sequence left out
 
-Two constants come from KITTI: HALFWAY_SEC and DRIFT. Set by the other sequences, measured on the one left out
-(sequence 0012 has no closing car). By coverage alone DRIFT would be 0.06 or less; 0.10 is kept for people, for
-sequence 0014 and for slowly wandering boxes, which are otherwise covered too seldom.
+Two constants come from KITTI: HALFWAY_SEC, 0.12, and the DRIFT of cars, 0.10. Here both are set by the cars of the
+other sequences and measured on the one left out, three draws of the noise each (sequence 0012 has no closing car);
+DRIFT by the interval score, each sequence with one vote. The last rows are of all samples, each read with the constants
+of the other sequences. What people's speeds drift by is not fitted: 2 m/s in a second for each of two, against their
+distance.
+
+Set by coverage alone, as was tried first, DRIFT becomes 0.06: intervals of the right width around readings that follow
+a driver's braking late. Sequence 0009 at 1 px then keeps 1 to 3 % under the plain fit. The interval score punishes
+both, and asks for 0.12 to 0.16 where it does not have to do without 0001 or 0009: intervals a little wider than
+promised with white noise (up to 0.98). 0.10 is kept, which covers 0.86 to 0.95 of cars at every kind of noise.
 
 {held_out}
 

@@ -12,11 +12,13 @@ import polars as pl
 import pytest
 
 from autorisk_dagster import tables
+from autorisk_dagster.kinematics.conflict_measures import conflict_measures
 from autorisk_dagster.kinematics.near_miss_v2 import find_near_misses_v2
 from autorisk_dagster.mining.one_pass import perceive
 from autorisk_dagster.perception.nanodet import NanoDetDetector
-from autorisk_dagster.profile import NearMissV2Settings, PerceptionSettings
+from autorisk_dagster.profile import CameraSettings, NearMissV2Settings, PerceptionSettings
 from autorisk_dagster.video.probe import probe
+from tests.benchmarks.kitti_drive import ego_motion_table, read_drive
 from tests.reasoning.test_on_real_tracks import FOLDER as KITTI
 from tests.reasoning.test_on_real_tracks import FRAME_SIZE, kitti_tracks
 
@@ -59,3 +61,19 @@ def test_nobody_comes_dangerously_near_anybody_in_170_s_of_drives(noise_px, allo
         found = find_near_misses_v2(tracks, NO_CONFLICTS, FRAME_SIZE, 10.0, NearMissV2Settings())
         alarms += found.filter(pl.col("risk_level") != "Low").select("timestamp_sec", "actors", "evidence").rows()
     assert len(alarms) <= allowed, alarms
+
+
+@pytest.mark.skipif(not KITTI.is_dir(), reason="needs ../shared/data/kitti_tracking")
+@pytest.mark.parametrize(
+    ("sequence", "expected"), [("0000", [("car 6", 13.4)]), ("0001", []), ("0003", []), ("0012", []), ("0014", [])]
+)
+def test_the_car_that_stands_in_the_own_path_after_a_turn_is_found_by_the_own_turning(sequence, expected):
+    """0000: the own car turns in between parked cars and closes on one (TTC 1.7 s and less). The own turning is what
+    the background's flow tells of it; without it the path is taken as straight and the car passes for one beside it."""
+    tracks = kitti_tracks(sequence)
+    turning = ego_motion_table(read_drive(sequence), speed=False)
+    conflicts = conflict_measures(tracks, turning, FRAME_SIZE, CameraSettings())
+    found = find_near_misses_v2(tracks, conflicts, FRAME_SIZE, 10.0, NearMissV2Settings())
+    own = found.filter(pl.col("object_id_2").is_null() & (pl.col("risk_level") != "Low"))
+    assert own["actors"].to_list() == [f"own vehicle and {name}" for name, _ in expected]
+    assert own["timestamp_sec"].to_list() == pytest.approx([sec for _, sec in expected], abs=0.3)

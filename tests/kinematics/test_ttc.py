@@ -45,6 +45,20 @@ def test_a_constant_speed_approach_is_read_closely(rate_hz, ttc_sec, tolerance):
     assert found.low_sec[-1] < ttc_sec < found.high_sec[-1]
 
 
+def test_a_person_may_change_speed_by_as_much_at_any_distance_a_car_by_more_when_farther():
+    """120 px in a frame of 1280 is 11 m away, 240 px half of that: twice a person's drift, for a car the same."""
+    times = np.arange(0, 3, 0.1)
+    left = 4.0 + times[-1] - times
+
+    def width(aspect, last_height_px):
+        """Of the interval of the rate of growth, 1/s; exact boxes, so that drift alone makes it."""
+        found = estimate_ttc(times, boxes(last_height_px * 4.0 / left, aspect=aspect), FRAME)
+        return 1 / found.low_sec[-1] - 1 / found.high_sec[-1]
+
+    assert width(0.4, 240.0) > 1.5 * width(0.4, 120.0)
+    assert width(1.4, 240.0) <= width(1.4, 120.0)  # the least error of an edge counts less in a larger box
+
+
 def test_uneven_timestamps_are_taken_as_they_are():
     rng = np.random.default_rng(3)
     times = np.cumsum(rng.uniform(0.04, 0.2, 40))
@@ -347,6 +361,18 @@ def test_kitti_cars(noise, truth):
         assert found[f"ours false {limit}"] <= found[f"plain false {limit}"] + 0.0005  # one or two of 3000
         assert found[f"sure strictly false {limit}"] <= found[f"plain strictly false {limit}"]
         assert found[f"ours missed {limit}"] <= 0.02
+
+
+@kitti_only
+@pytest.mark.parametrize("noise", ["0 px", "1 px", "2 px", "detector"])
+def test_kitti_people(noise):
+    """Some ten people: one more or less in the interval is a tenth."""
+    people = [track for track in kitti.read_tracks() if track.kind == "people"]
+    found = kitti_ttc.figures(kitti_ttc.read(people, kitti_ttc.NOISES[noise]))
+    assert found["samples"] > 100
+    assert found["answered"] >= 0.9
+    assert found["ours error"] <= 0.95 * found["plain error"]
+    assert found["covered"] >= 0.85
 
 
 @kitti_only

@@ -82,7 +82,7 @@ def sft_dataset(clips: pl.DataFrame, *, folds: int, seed: int) -> pl.DataFrame:
         tables.SFT_DATASET
 
     Raises:
-        InputError: fewer groups than parts.
+        InputError: fewer groups than parts, or no severity with a clip for each part.
     """
     grouped = clips.with_columns(group=footage_groups(clips))
     rows = grouped.with_columns(split=_split(grouped, folds, seed)).to_dicts()
@@ -175,7 +175,7 @@ def conversations(dataset: pl.DataFrame, split: str) -> list[dict[str, Any]]:
     ]
 
 
-def _split(clips: pl.DataFrame, folds: int, seed: int) -> list[str]:
+def _split(clips: pl.DataFrame, folds: int, seed: int) -> pl.Series:
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = clips["group"].n_unique()
@@ -183,6 +183,12 @@ def _split(clips: pl.DataFrame, folds: int, seed: int) -> list[str]:
         raise InputError(
             f"{clips.height} labelled clips lie in {groups} groups that share no footage; training.folds is {folds}. "
             "Label clips of more drives, or lower training.folds"
+        )
+    most = clips["severity"].value_counts()["count"].max()
+    if most is None or int(str(most)) < folds:
+        raise InputError(
+            f"no severity has {folds} labelled clips, one for each part (training.folds); label more clips, or lower "
+            "training.folds"
         )
     dealer = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     severities = clips["severity"].cast(pl.String).to_numpy()
@@ -193,4 +199,4 @@ def _split(clips: pl.DataFrame, folds: int, seed: int) -> list[str]:
     for name, part in (("test", parts[0]), ("validation", parts[1])):
         for row in part:
             split[row] = name
-    return split
+    return pl.Series("split", split)

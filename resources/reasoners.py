@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from autorisk_dagster.errors import BackendError
 from autorisk_dagster.profile import Profile
+from autorisk_dagster.training.adapters import promoted_folder, read_promoted
 from resources import model_slot
 
 if TYPE_CHECKING:
@@ -17,12 +20,31 @@ if TYPE_CHECKING:
     from autorisk_dagster.reasoning.vlm import VisionLanguageModel
 
 
+PROMOTED = "promoted"
+
+
+@dataclass(frozen=True)
+class ChosenAdapter:
+    """The adapter that a profile means; all None: the plain model.
+
+    Attributes:
+        folder: PEFT's folder or hub id
+        base_revision: the only weights it may be laid over; None: it does not say
+    """
+
+    folder: str | None
+    base_revision: str | None = None
+
+
 class Reasoners(dg.ConfigurableResource["Reasoners"]):
     """Builds what a profile asks for, and nothing in its place.
 
     `device_map` and `attention` are settings of the machine; the endpoint's URL and key come from the environment
-    (`COSMOS_NIM_URL`, `COSMOS_NIM_API_KEY`) when a profile with the `openai` back end first runs.
+    (`COSMOS_NIM_URL`, `COSMOS_NIM_API_KEY`) when a profile with the `openai` back end first runs. `adapters` is where
+    trained adapters lie and the record of the one that `reasoner.adapter: promoted` means.
     """
+
+    adapters: str | None = None
 
     device_map: str = "auto"
     attention: str = "sdpa"
@@ -46,8 +68,9 @@ class Reasoners(dg.ConfigurableResource["Reasoners"]):
         from autorisk_dagster.reasoning.clip_judge import ClipJudge, JudgeSettings
 
         settings = profile.reasoner
+        adapter = self.adapter(profile)
         return ClipJudge(
-            model_slot.use(f"reasoner {settings.digest()}", lambda: self._load(profile)),
+            model_slot.use(f"reasoner {settings.digest()} {adapter.folder}", lambda: self._load(profile, adapter)),
             JudgeSettings(
                 temperatures=settings.temperatures,
                 seed=settings.seed,
@@ -57,24 +80,41 @@ class Reasoners(dg.ConfigurableResource["Reasoners"]):
             ),
         )
 
-    def _load(self, profile: Profile) -> VisionLanguageModel:
+    def adapter(self, profile: Profile) -> ChosenAdapter:
+        """The adapter that `reasoner.adapter` means; `promoted` is the plain model until one is promoted.
+
+        Raises:
+            InputError: the record of the promoted adapter cannot be read.
+            BackendError: the promoted adapter's files are missing or have changed.
+        """
+        wanted = profile.reasoner.adapter
+        if wanted != PROMOTED:
+            return ChosenAdapter(wanted)
+        if self.adapters is None:
+            raise BackendError("reasoner.adapter is promoted, but no folder of adapters is configured")
+        record = read_promoted(Path(self.adapters))
+        if record is None:
+            return ChosenAdapter(None)
+        return ChosenAdapter(str(promoted_folder(Path(self.adapters), record)), record.base_revision)
+
+    def _load(self, profile: Profile, adapter: ChosenAdapter) -> VisionLanguageModel:
         try:
-            return self._served(profile) if profile.reasoner.backend == "openai" else self._local(profile)
+            return self._served(profile) if profile.reasoner.backend == "openai" else self._local(profile, adapter)
         except ModuleNotFoundError as error:
             raise BackendError(
                 f"reasoner.backend is {profile.reasoner.backend}, which needs {error.name}: "
                 "pip install 'autorisk-dagster[models]'"
             ) from error
 
-    def _local(self, profile: Profile) -> VisionLanguageModel:
+    def _local(self, profile: Profile, adapter: ChosenAdapter) -> VisionLanguageModel:
         from autorisk_dagster.reasoning.local_vlm import LocalModel, LocalModelSettings
 
         settings = profile.reasoner
-        return LocalModel(
+        model = LocalModel(
             LocalModelSettings(
                 model=settings.model,
                 revision=settings.revision,
-                adapter=settings.adapter,
+                adapter=adapter.folder,
                 dtype=settings.dtype,
                 device_map=self.device_map,
                 attention=self.attention,
@@ -84,6 +124,14 @@ class Reasoners(dg.ConfigurableResource["Reasoners"]):
                 max_text_chars=settings.max_text_chars,
             )
         )
+        if adapter.base_revision not in (None, model.model_revision):
+            model.close()
+            raise BackendError(
+                f"the promoted adapter was trained over revision {adapter.base_revision} of its base; reasoner.model "
+                f"{settings.model} is {model.model_revision}. Set reasoner.model and reasoner.revision to that base, "
+                "or reasoner.adapter to null"
+            )
+        return model
 
     def _served(self, profile: Profile) -> VisionLanguageModel:
         from autorisk_dagster.reasoning.served_vlm import URL_VARIABLE, ServedModel, ServedModelSettings

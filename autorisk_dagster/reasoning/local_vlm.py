@@ -161,6 +161,10 @@ class LocalModel:
             frames_per_sec=self.settings.frames_per_sec,
             max_pixels=self.settings.max_pixels,
         )
+        return self.letters_of(frames, prompt)
+
+    def letters_of(self, frames: ClipFrames, prompt: Prompt) -> LetterReading:
+        """`letters` for frames that are sampled already."""
         inputs = self.encode(frames, prompt)
         with torch.inference_mode():
             logits = self._model(**inputs, logits_to_keep=1).logits[0, -1].float()
@@ -284,4 +288,4 @@ def _why_not_loaded(settings: LocalModelSettings, error: Exception) -> str:
             "or give a folder"
         )
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"reasoner model {settings.model!r} cannot be loaded ({type(error).__name__}: {first}); {fix}"
+    return f"model {settings.model!r} cannot be loaded ({type(error).__name__}: {first}); {fix}"

@@ -126,7 +126,15 @@ def _report(
 def _inputs(context: dg.AssetExecutionContext, asset: str, key: str) -> dict[str, str]:
     """What the table was made from, as Dagster tags it, so that a change upstream marks it stale."""
     tags: dict[str, str] = {}
+    graph = context.job_def.asset_layer.asset_graph
     for parent in context.assets_def.asset_deps[dg.AssetKey(asset)]:
+        if graph.get(parent).is_observable:
+            seen = context.instance.fetch_observations(parent, limit=1).records
+            observed = seen[0].asset_observation if seen else None
+            # Dagster's own word for what was never observed
+            version = (observed.tags if observed else {}).get("dagster/data_version", "INITIAL")
+            tags[f"dagster/input_data_version/{parent.to_user_string()}"] = version
+            continue
         records = context.instance.fetch_materializations(
             dg.AssetRecordsFilter(asset_key=parent, asset_partitions=[key]), limit=1
         ).records

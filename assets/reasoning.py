@@ -41,6 +41,7 @@ class ReasoningConfig(dg.Config):
 @dg.asset(
     partitions_def=videos,
     ins={name: dg.AssetIn(metadata=PARTITIONED) for name in INPUTS},
+    deps=["promoted_adapter"],  # a record and no table: another promotion marks the answers as stale
     dagster_type=TABLE,
     output_required=False,  # a batch stores each video's table itself
     group_name="reasoning",
@@ -81,7 +82,8 @@ def reason_outputs(
     """Severity, hazards, causal reasoning, prediction, action and evidence for each clip, by the profile's reasoner.
 
     Takes one video or a batch, so that a model is loaded once. A clip that was judged by this model, adapter, prompt
-    and settings is not judged again; one that failed is tried again.
+    and settings is not judged again; one that failed is tried again. `reasoner.adapter: promoted` is the adapter that
+    `adapter_promotion` let through last.
     """
     given = dict(
         zip(
@@ -251,6 +253,7 @@ def _result(table: pl.DataFrame, clips: pl.DataFrame, profile: Profile) -> dg.Ma
             "reasoner": profile.reasoner.backend,
             "model": first.get("model_id") or "no clip to judge",
             "model_revision": first.get("model_revision") or "",
+            "adapter": first.get("adapter") or "none",
             "prompt_hash": first.get("prompt_hash") or "",
             "settings_hash": profile.reasoner.digest(),
             DIGESTS: dg.MetadataValue.json(output_digests(table)),

@@ -18,6 +18,7 @@ from autorisk_dagster.jobs import (
     process_video,
     reparse,
     supplement,
+    train_adapter,
 )
 from autorisk_dagster.paths import CONFIGS, data_folder
 from autorisk_dagster.schedules import nightly_fleet_batch
@@ -28,6 +29,7 @@ from resources.media_store import MediaStore
 from resources.profiles import Profiles
 from resources.progress import Progress
 from resources.reasoners import Reasoners
+from resources.trainers import Trainers
 from resources.verifiers import Verifiers
 
 
@@ -47,6 +49,7 @@ def defs() -> dg.Definitions:
             finalize,
             learn_correction,
             evaluate,
+            train_adapter,
         ],
         schedules=[nightly_fleet_batch],
         executor=dg.in_process_executor,
@@ -55,7 +58,10 @@ def defs() -> dg.Definitions:
             "media": MediaStore(root=str(data)),
             "profiles": Profiles(folder=str(CONFIGS)),
             "detectors": Detectors(device=os.environ.get("AUTORISK_DEVICE", "cpu")),
-            "reasoners": Reasoners(),
+            "reasoners": Reasoners(adapters=str(data / "adapters")),
+            "trainers": Trainers(
+                root=str(data / "adapters"), device=os.environ.get("AUTORISK_TRAINING_DEVICE", "cuda")
+            ),
             "hiders": Hiders(),
             "verifiers": Verifiers(root=str(data / "verification")),
             "answers": AnswerStore(root=str(data / "answers")),

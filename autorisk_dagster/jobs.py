@@ -98,3 +98,18 @@ evaluate = dg.define_asset_job(
     | dg.AssetSelection.groups("evaluation") - dg.AssetSelection.assets(*PER_VIDEO),
     description="Labels, and everything that is measured by them, over all videos that were processed.",
 )
+
+ADAPTER_LOOP = (
+    "ground_truth",
+    "sft_dataset",
+    "lora_adapter",
+    "adapter_evaluation",
+    "adapter_shadow",
+    "adapter_promotion",
+)
+
+train_adapter = dg.define_asset_job(
+    "train_adapter",
+    selection=dg.AssetSelection.assets(*ADAPTER_LOOP),
+    description="From the labels there are now to an adapter that is promoted or refused; needs training.base_model.",
+)

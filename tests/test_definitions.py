@@ -8,7 +8,7 @@ import sys
 import dagster as dg
 
 from autorisk_dagster.definitions import defs
-from autorisk_dagster.jobs import ON_REQUEST, PER_VIDEO
+from autorisk_dagster.jobs import ADAPTER_LOOP, ON_REQUEST, PER_VIDEO
 
 HEAVY = (
     "torch",
@@ -25,7 +25,7 @@ HEAVY += ("onnxruntime", "av", "scipy", "plotly", "matplotlib", "soundfile")
 
 FLEET_WIDE = (
     "gesture_verdicts",
-    "ground_truth",
+    *ADAPTER_LOOP,
     "correction_parameters",
     "fleet_dashboard",
     "eval_metrics",
@@ -36,6 +36,7 @@ FLEET_WIDE = (
     "ablation",
 )
 WITHOUT_TABLE = {"safety_report", "fleet_dashboard"}
+OUTSIDE = ("promoted_adapter",)  # observed, never made
 
 
 def test_importing_the_definitions_loads_no_heavy_module() -> None:
@@ -49,7 +50,7 @@ def test_importing_the_definitions_loads_no_heavy_module() -> None:
 
 def test_every_asset_says_what_it_is() -> None:
     graph = defs().resolve_asset_graph()
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*PER_VIDEO, *ON_REQUEST, *FLEET_WIDE}
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*OUTSIDE, *PER_VIDEO, *ON_REQUEST, *FLEET_WIDE}
     for name in (*PER_VIDEO, *ON_REQUEST, *FLEET_WIDE):
         node = graph.get(dg.AssetKey(name))
         assert node.description and node.group_name != "default" and node.code_version, name
@@ -73,7 +74,21 @@ def test_lineage_leads_from_the_severity_to_the_file() -> None:
         "reason_outputs",
         "ground_truth",
         "correction_parameters",
+        "promoted_adapter",
     }
+
+
+def test_the_loop_leads_from_a_verdict_to_the_gate_and_closes_by_a_record_alone() -> None:
+    graph = defs().resolve_asset_graph()
+    upstream = {key.to_user_string() for key in graph.get_ancestor_asset_keys(dg.AssetKey("adapter_promotion"))}
+    assert upstream >= {*ADAPTER_LOOP, "mined_clips", "source_video"} - {"adapter_promotion"}
+    assert not upstream & {"reason_outputs", "promoted_adapter"}
+    record = graph.get(dg.AssetKey("promoted_adapter"))
+    assert record.is_observable and record.description and not record.parent_keys
+    assert record.child_keys == {dg.AssetKey("reason_outputs")}
+    assert {
+        key.to_user_string() for key in defs().resolve_job_def("train_adapter").asset_layer.executable_asset_keys
+    } == set(ADAPTER_LOOP)
 
 
 def test_every_table_has_a_blocking_schema_check() -> None:

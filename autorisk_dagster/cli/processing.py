@@ -213,20 +213,24 @@ def _to_make(instance: dg.DagsterInstance, job: dg.JobDefinition, key: str) -> l
         current = version == node.code_version and _stored(key, name)
         if made is not None and current:
             fleet_wide = [parent for parent in node.parent_keys if graph.get(parent).partitions_def is None]
-            current = all(_reads_latest(instance, made, parent) for parent in fleet_wide)
+            current = all(_reads_latest(instance, made, graph.get(parent)) for parent in fleet_wide)
         if not current or any(parent.to_user_string() in wanted for parent in node.parent_keys):
             # what one step makes together is made together: one pass over the video gives three tables
             wanted |= {name, *(made.to_user_string() for made in node.execution_set_asset_keys)}
     return [name for name in PER_VIDEO if name in wanted]
 
 
-def _reads_latest(instance: dg.DagsterInstance, made: dg.AssetMaterialization, parent: dg.AssetKey) -> bool:
-    """Whether an asset was made with the content that a fleet-wide table has now; INITIAL: it was never made."""
-    event = instance.get_latest_materialization_event(parent)
-    now = ((event.asset_materialization.tags or {}) if event and event.asset_materialization else {}).get(
-        "dagster/data_version", "INITIAL"
-    )
-    return (made.tags or {}).get(f"dagster/input_data_version/{parent.to_user_string()}", "INITIAL") == now
+def _reads_latest(instance: dg.DagsterInstance, made: dg.AssetMaterialization, parent: Any) -> bool:
+    """Whether an asset was made with what a fleet-wide table, or a record outside of the graph, holds now; INITIAL: it
+    was never made or observed."""
+    if parent.is_observable:
+        seen = instance.fetch_observations(parent.key, limit=1).records
+        latest = seen[0].asset_observation if seen else None
+    else:
+        event = instance.get_latest_materialization_event(parent.key)
+        latest = event.asset_materialization if event else None
+    now = ((latest.tags or {}) if latest else {}).get("dagster/data_version", "INITIAL")
+    return (made.tags or {}).get(f"dagster/input_data_version/{parent.key.to_user_string()}", "INITIAL") == now
 
 
 def _stored(key: str, asset: str) -> bool:

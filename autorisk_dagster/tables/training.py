@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from autorisk_dagster.tables.vocabulary import OUTCOMES, SEVERITY, Schema
+from autorisk_dagster.tables.vocabulary import LABEL_ORIGINS, OUTCOMES, SEVERITY, Schema
 
 SPLITS = ("train", "validation", "test")  # validation chooses the epoch; test is seen by the evaluation alone
 QUESTIONS = ("severity", "high", "evasive")
@@ -21,6 +21,7 @@ SFT_DATASET: Schema = {  # one row a question about a labelled clip
     "drive": pl.String,  # null: unknown
     "group": pl.Int64,  # clips of one group are in one split
     "severity": SEVERITY,  # the label
+    "origin": pl.Enum(LABEL_ORIGINS),  # a label from review saw an output: it is learned from and tests nothing
     "question": pl.Enum(QUESTIONS),
     "prompt": pl.String,
     "answer": pl.String,  # one letter

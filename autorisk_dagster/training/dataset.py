@@ -2,8 +2,9 @@
 
 The split is by group (`severity.groups`): clips of one drive, of one video that overlap or lie close together, and
 here also clips whose files are the same byte for byte. Groups are dealt to `folds` parts with the severities spread as
-evenly as whole groups allow (scikit-learn's StratifiedGroupKFold): the first part is the test, the second the
-validation, the rest is trained on. The same labels and settings give the same split.
+evenly as whole groups allow, for blind labels and those from review apart (scikit-learn's StratifiedGroupKFold): the
+first part is the test, the second the validation, the rest is trained on. The same labels and settings give the same
+split. A reviewer saw what a model had said, so a label from review is learned from, but `held_out` does not hold it.
 
 Not covered: two videos of one drive that nobody named, recorded by two cameras, are told from each other by nothing.
 """
@@ -32,7 +33,8 @@ class LabelledClips:
     """Clips with a label that counts, and the labels that do not.
 
     Attributes:
-        clips: one row a clip: video_id, clip_id, clip_sha256, clip_path, start_sec, end_sec, drive, severity
+        clips: one row a clip: video_id, clip_id, clip_sha256, clip_path, start_sec, end_sec, drive, severity,
+            origin
         not_counted: video_id, clip_id, reason
     """
 
@@ -54,7 +56,7 @@ def labelled_clips(ground_truth: pl.DataFrame, mined_clips: pl.DataFrame) -> Lab
     if twice.height:
         raise InputError(f"ground truth has two labels for {', '.join(sorted(set(twice['clip_id'])))}; keep one each")
     files = mined_clips.select(*CLIP, "clip_path", start_sec="start_sec", end_sec="end_sec", file_sha256="clip_sha256")
-    labels = ground_truth.select(*CLIP, "clip_sha256", "drive", "severity")
+    labels = ground_truth.select(*CLIP, "clip_sha256", "drive", "severity", "origin")
     joined = labels.join(files, on=CLIP, how="left").with_columns(
         reason=pl.when(pl.col("severity").is_null())
         .then(pl.lit("no severity was given"))
@@ -64,7 +66,7 @@ def labelled_clips(ground_truth: pl.DataFrame, mined_clips: pl.DataFrame) -> Lab
         .then(pl.lit("the label was given to another file of this name"))
     )
     counted = joined.filter(pl.col("reason").is_null()).sort("video_id", "start_sec", "clip_id")
-    wanted = (*CLIP, "clip_sha256", "clip_path", "start_sec", "end_sec", "drive", "severity")
+    wanted = (*CLIP, "clip_sha256", "clip_path", "start_sec", "end_sec", "drive", "severity", "origin")
     return LabelledClips(
         counted.select(wanted), joined.filter(pl.col("reason").is_not_null()).select(*CLIP, "reason").sort(CLIP)
     )
@@ -98,6 +100,11 @@ def sft_dataset(clips: pl.DataFrame, *, folds: int, seed: int) -> pl.DataFrame:
         for asked in questions.ALL
     ]
     return tables.frame(samples, tables.SFT_DATASET)
+
+
+def held_out(dataset: pl.DataFrame) -> pl.DataFrame:
+    """The rows that an adapter is evaluated on: of the test part, those with a blind label."""
+    return dataset.filter((pl.col("split") == "test") & (pl.col("origin") == "label_file"))
 
 
 def footage_groups(clips: pl.DataFrame) -> pl.Series:
@@ -184,18 +191,18 @@ def _split(clips: pl.DataFrame, folds: int, seed: int) -> pl.Series:
             f"{clips.height} labelled clips lie in {groups} groups that share no footage; training.folds is {folds}. "
             "Label clips of more drives, or lower training.folds"
         )
-    most = clips["severity"].value_counts()["count"].max()
+    strata = clips.select(pl.concat_str(pl.col("severity", "origin").cast(pl.String), separator=" ")).to_series()
+    most = strata.value_counts()["count"].max()
     if most is None or int(str(most)) < folds:
         raise InputError(
-            f"no severity has {folds} labelled clips, one for each part (training.folds); label more clips, or lower "
-            "training.folds"
+            f"no severity has {folds} labelled clips of one origin, one for each part (training.folds); label more "
+            "clips, or lower training.folds"
         )
     dealer = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    severities = clips["severity"].cast(pl.String).to_numpy()
     split = ["train"] * clips.height
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # told by the counts of each split
-        parts = [test for _, test in dealer.split(severities, severities, clips["group"].to_numpy())]
+        parts = [test for _, test in dealer.split(strata, strata, clips["group"].to_numpy())]
     for name, part in (("test", parts[0]), ("validation", parts[1])):
         for row in part:
             split[row] = name

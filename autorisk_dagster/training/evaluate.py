@@ -16,6 +16,7 @@ from autorisk_dagster.profile import TrainingSettings
 from autorisk_dagster.reasoning.clip_judge import Clip, ClipJudge
 from autorisk_dagster.reasoning.local_vlm import LocalModel
 from autorisk_dagster.reasoning.prompts import LETTERS
+from autorisk_dagster.training.dataset import held_out
 from autorisk_dagster.training.questions import prompt_of, question
 from autorisk_dagster.training.samples import Sample, spread_frames
 
@@ -41,7 +42,7 @@ def evaluated(
     Args:
         model: with the adapter over it
         dataset: tables.SFT_DATASET
-        samples: of its test rows, by `sample_id`
+        samples: of the rows that are `held_out`, by `sample_id`
         settings: how clips are shown
         report: called with the questions done
 
@@ -50,7 +51,7 @@ def evaluated(
     """
     common = majority_answers(dataset)
     rows: list[dict[str, Any]] = []
-    for row in dataset.filter(pl.col("split") == "test").iter_rows(named=True):
+    for row in held_out(dataset).iter_rows(named=True):
         sample, choices = samples[row["sample_id"]], question(row["question"]).letters
         with_adapter = letter_log_probabilities(model, sample, settings)
         with model.network.disable_adapter():

@@ -29,7 +29,7 @@ def label(video: str, number: int, severity: str | None, **changes: Any) -> dict
         "end_sec": 60.0 * number + 4,
         "severity": severity,
         "labeller": "analyst",
-        "origin": "review",
+        "origin": "label_file",
         "labelled_at": WHEN,
         **changes,
     }

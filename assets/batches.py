@@ -23,6 +23,9 @@ warnings.filterwarnings("ignore", message="Parameter `backfill_policy` .* is cur
 # Handed to `AssetIn`: a video whose upstream failed must not take the others of its batch with it.
 PARTITIONED = {"allow_missing_partitions": True}
 
+# Dagster's own version of what lies outside of the graph until it is observed.
+NEVER_OBSERVED = "INITIAL"
+
 Compute = Callable[[str, Mapping[str, pl.DataFrame]], dg.MaterializeResult]
 
 
@@ -131,8 +134,7 @@ def _inputs(context: dg.AssetExecutionContext, asset: str, key: str) -> dict[str
         if graph.get(parent).is_observable:
             seen = context.instance.fetch_observations(parent, limit=1).records
             observed = seen[0].asset_observation if seen else None
-            # Dagster's own word for what was never observed
-            version = (observed.tags if observed else {}).get("dagster/data_version", "INITIAL")
+            version = (observed.tags if observed else {}).get("dagster/data_version", NEVER_OBSERVED)
             tags[f"dagster/input_data_version/{parent.to_user_string()}"] = version
             continue
         records = context.instance.fetch_materializations(

@@ -5,6 +5,7 @@ written there marks the answers of the adapter before it as stale, and no step o
 """
 
 import json
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from autorisk_dagster.training.adapters import Adapter
     from autorisk_dagster.training.lora import Trained
     from autorisk_dagster.training.samples import Sample
+
+# What lies outside of the graph is declared so, in beta or not.
+warnings.filterwarnings("ignore", message="Function `observable_source_asset` is currently in beta")
 
 GROUP = "training"
 NO_LEAK = "no_footage_in_two_splits"

@@ -50,7 +50,8 @@ def test_importing_the_definitions_loads_no_heavy_module() -> None:
 
 def test_every_asset_says_what_it_is() -> None:
     graph = defs().resolve_asset_graph()
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*OUTSIDE, *PER_VIDEO, *ON_REQUEST, *FLEET_WIDE}
+    known = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert known == {*PER_VIDEO, *ON_REQUEST, *FLEET_WIDE, *OUTSIDE}
     for name in (*PER_VIDEO, *ON_REQUEST, *FLEET_WIDE):
         node = graph.get(dg.AssetKey(name))
         assert node.description and node.group_name != "default" and node.code_version, name

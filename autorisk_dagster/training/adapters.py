@@ -22,7 +22,8 @@ from autorisk_dagster.errors import BackendError, InputError, StorageError, is_f
 from autorisk_dagster.profile import TrainingSettings
 
 FILES: Final = ("adapter_config.json", "adapter_model.safetensors")
-NOTHING_PROMOTED: Final = "base"
+# Dagster's own version of what was never observed: to observe that nothing was promoted makes no answer stale.
+NOTHING_PROMOTED: Final = "INITIAL"
 # What of the settings makes the weights; the rest says how the data is split, and when an adapter may be used.
 _LEARNED_WITH: Final = (
     "dtype", "frames", "max_pixels", "rank", "alpha", "dropout", "epochs", "accumulation", "learning_rate",

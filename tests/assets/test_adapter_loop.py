@@ -218,7 +218,6 @@ def test_labels_become_an_adapter_and_the_gate_makes_the_answers_stale(fleet: Fl
     second = fleet.table("lora_adapter").row(0, named=True)
     assert second["revision"] != first
     gate = fleet.table("adapter_promotion")
-    print(gate.drop("reason"), gate["reason"][0])
     assert gate["promoted"].to_list() == [True] * 3, gate["reason"][0]
     record = read_promoted(adapters)
     assert record is not None

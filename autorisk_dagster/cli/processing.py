@@ -225,7 +225,7 @@ def _reads_latest(instance: dg.DagsterInstance, made: dg.AssetMaterialization, p
     was never made or observed."""
     if parent.is_observable:
         seen = instance.fetch_observations(parent.key, limit=1).records
-        latest = seen[0].asset_observation if seen else None
+        latest: Any = seen[0].asset_observation if seen else None
     else:
         event = instance.get_latest_materialization_event(parent.key)
         latest = event.asset_materialization if event else None

@@ -5,8 +5,8 @@ Confidence exists only where it was measured: the probabilities of the four seve
 that measures nothing gets no figure.
 
 - expected calibration error: over bins of equal mass, the mean of |share right - mean confidence| (Guo et al. 2017). It
-  is biased upwards: with few clips a perfect judge has one too, and `ece_if_calibrated` says how large (the mean and
-  the 95 % range over clips whose answers are drawn from the stated probabilities themselves).
+  is biased upwards, and so are its resamples: with few clips a perfect judge has one too, and `ece_if_calibrated` says
+  how large (the mean and the 95 % range over clips whose answers are drawn from the stated probabilities themselves).
 - Brier score: mean squared distance of the four probabilities from the label, 0 to 2 (Brier 1950)
 - temperature: one number that all log-probabilities are divided by, by likelihood. What it gives is measured on groups
   that had no say in it (whole groups left out in at most `FOLDS` folds). It is recommended only where it lowers the
@@ -26,9 +26,7 @@ from autorisk_dagster import tables
 from autorisk_dagster.evaluation import scores
 from autorisk_dagster.evaluation.figures import Row, figure, table_of
 from autorisk_dagster.evaluation.intervals import (
-    LEVEL,
     MIN_GROUPS,
-    RESAMPLES,
     SEED,
     Array,
     Estimate,
@@ -39,6 +37,7 @@ from autorisk_dagster.evaluation.intervals import (
     unknown,
 )
 from autorisk_dagster.evaluation.metrics import NO_LABELS, Codes
+from autorisk_dagster.severity.intervals import CONFIDENCE, RESAMPLES
 
 CLIPS_PER_BIN: Final = 10
 MOST_BINS: Final = 10
@@ -136,9 +135,9 @@ def _of_stage(stage: str, clips: Probabilities, given: Array, note: str) -> list
     ece = bootstrapped(lambda w: _weighted_ece(w, confidence, right), clips.groups)
     by_chance = ece_if_calibrated(given)
     size = (len(clips), ece.groups)
-    low, high = np.quantile(by_chance, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(by_chance, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     chance = Estimate(
-        float(by_chance.mean()), float(low), float(high), f"{100 * LEVEL:.0f} % of simulated clips", *size
+        float(by_chance.mean()), float(low), float(high), f"{100 * CONFIDENCE:.0f} % of simulated clips", *size
     )
     brier = np.sum((given - np.eye(scores.LEVELS)[clips.label]) ** 2, axis=1)
     loss = -np.log(np.maximum(given[np.arange(len(clips)), clips.label], 1e-300))
@@ -226,7 +225,7 @@ def _temperature(clips: Probabilities, gain: Estimate, refuted: bool) -> Estimat
 
 def _refuted(clips: Probabilities, given: Array) -> bool:
     right = given.argmax(axis=1) == clips.label
-    limit = np.quantile(ece_if_calibrated(given), LEVEL)
+    limit = np.quantile(ece_if_calibrated(given), CONFIDENCE)
     return bool(ece_of(given.max(axis=1), right) > limit)
 
 

@@ -26,15 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autorisk_dagster.errors import InputError
+from autorisk_dagster.severity.intervals import CONFIDENCE, RESAMPLES, wilson
 
 Array = NDArray[np.float64]
 Groups = NDArray[np.int64]
 Statistic = Callable[[Array], Array]
 """(resamples, clips) weights to (resamples,) values; NaN where a resample has none."""
 
-LEVEL: Final = 0.95
 MIN_GROUPS: Final = 10
-RESAMPLES: Final = 2000
 SEED: Final = 20240229  # the same table gives the same interval
 FEW: Final = f"under {MIN_GROUPS} independent groups: no interval can be given"
 
@@ -45,7 +44,7 @@ class Estimate:
 
     Attributes:
         value: None where it cannot be said
-        low, high: interval at `LEVEL`; None where none can be given
+        low, high: interval at `CONFIDENCE`; None where none can be given
         interval: how it was made; empty without one
         n: clips it rests on
         groups: independent groups among them
@@ -87,7 +86,8 @@ def proportion(hits: NDArray[np.bool_], groups: Groups) -> Estimate:
     effective = effective_size(np.asarray(hits, dtype=np.float64), groups)
     low, high = wilson(share, effective)
     size = f" at {effective:.1f} effective clips" if count < n else ""
-    return Estimate(share, low, high, f"{_percent()} Wilson{size}", n, count)
+    # At 0 and 1 the formula gives exactly that, but for the rounding of floats.
+    return Estimate(share, min(low, share), max(high, share), f"{_percent()} Wilson{size}", n, count)
 
 
 def f1_estimate(labelled: NDArray[np.bool_], given: NDArray[np.bool_], groups: Groups) -> Estimate:
@@ -102,17 +102,6 @@ def f1_estimate(labelled: NDArray[np.bool_], given: NDArray[np.bool_], groups: G
         return unknown("neither labelled nor given")
     ends = [None if end is None else 2 * end / (1 + end) for end in (found.value, found.low, found.high)]
     return replace(found, value=ends[0], low=ends[1], high=ends[2])
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's score interval (1927) of a share of n clips at `LEVEL`; n need not be whole."""
-    from scipy.stats import norm
-
-    z = float(norm.ppf((1 + LEVEL) / 2))
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # The formula gives exactly 0 and 1 at those shares, but for the rounding of floats.
-    return min(max(0.0, middle - half), share), max(min(1.0, middle + half), share)
 
 
 def effective_size(values: Array, groups: Groups) -> float:
@@ -131,7 +120,7 @@ def effective_size(values: Array, groups: Groups) -> float:
     clustered = count / (count - 1) * float(np.sum(residual**2)) / n**2
     if clustered == 0:
         return float(n)
-    few = (t.ppf((1 + LEVEL) / 2, n - 1) / t.ppf((1 + LEVEL) / 2, count - 1)) ** 2
+    few = (t.ppf((1 + CONFIDENCE) / 2, n - 1) / t.ppf((1 + CONFIDENCE) / 2, count - 1)) ** 2
     return float(min(n, max(1.0, n * variance / clustered * few)))
 
 
@@ -170,10 +159,10 @@ def _times_drawn(count: int) -> Array:
 
 
 def _expanded(count: int) -> tuple[float, float]:
-    """Quantiles of the resamples for `LEVEL`, widened for `count` draws as t is against the normal distribution."""
+    """Quantiles of the resamples for `CONFIDENCE`, widened for `count` draws as t is against the normal."""
     from scipy.stats import norm, t
 
-    tail = float(norm.cdf(math.sqrt(count / (count - 1)) * t.ppf((1 - LEVEL) / 2, count - 1)))
+    tail = float(norm.cdf(math.sqrt(count / (count - 1)) * t.ppf((1 - CONFIDENCE) / 2, count - 1)))
     return tail, 1 - tail
 
 
@@ -198,7 +187,7 @@ def paired_difference(before: NDArray[np.bool_], after: NDArray[np.bool_], group
     gained, lost = share * np.sum(change > 0) + 0.5, share * np.sum(change < 0) + 0.5
     size = share * n + 2
     middle = (gained - lost) / size
-    half = norm.ppf((1 + LEVEL) / 2) * math.sqrt(gained + lost - (gained - lost) ** 2 / size) / size
+    half = norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt(gained + lost - (gained - lost) ** 2 / size) / size
     value = float(change.mean())
     low, high = max(-1.0, middle - half), min(1.0, middle + half)
     return Estimate(value, min(low, value), max(high, value), f"{_percent()} Agresti-Min, paired", n, count)
@@ -235,4 +224,4 @@ def sign_flip(before: NDArray[np.bool_], after: NDArray[np.bool_], groups: Group
 
 
 def _percent() -> str:
-    return f"{100 * LEVEL:.0f} %"
+    return f"{100 * CONFIDENCE:.0f} %"

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from autorisk_dagster import tables
+from autorisk_dagster.evaluation.intervals import FEW
 from autorisk_dagster.reporting.plots import SEVERITY_COLORS
 
 if TYPE_CHECKING:
@@ -78,9 +79,8 @@ def intervals_plot(figures: pl.DataFrame) -> bytes | None:
     axis.axvline(0, color="#999999", lw=0.6)
     axis.set_xlim(min(-0.05, *(low - 0.05 for low in rows["low"].drop_nulls())), 1.19)
     n, groups = rows.item(0, "n"), rows.item(0, "groups")
-    lines = (
-        "lines: 95 % intervals" if rows["low"].null_count() == 0 else "without a line: too few groups for an interval"
-    )
+    few = rows["note"].str.contains(FEW, literal=True).any()
+    lines = "without a line: too few groups for an interval" if few else "lines: 95 % intervals"
     axis.set_title(f"{n} labelled clips in {groups} independent groups; {lines}", fontsize=9)
     axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, -0.32), ncols=3, frameon=False)
     return _png(figure)

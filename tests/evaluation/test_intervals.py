@@ -18,8 +18,8 @@ from autorisk_dagster.evaluation.intervals import (
     paired_difference,
     proportion,
     sign_flip,
-    wilson,
 )
+from autorisk_dagster.severity.intervals import wilson
 from tests.evaluation.fleets import ANSWERS, SHARES, simulated_codes
 
 

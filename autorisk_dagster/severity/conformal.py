@@ -167,11 +167,12 @@ def scores(final: str, judgement: Mapping[str, Any], kind: str) -> list[float] |
 
     `letters`, `votes`: the probability of the severities that are taken before it, when from the final one the more
     probable neighbour is taken next (of equals the more severe): the ordinal sets of Lu, Angelopoulos and Pomerantz
-    2022, begun at the final severity. `distance`: the number of steps between the two.
+    2022, begun at the final severity. `distance`: the number of steps between the two, less a half for the more severe
+    ones, so that a set leaves out the less severe of two neighbours first.
     """
     at, last = tables.SEVERITIES.index(final), len(tables.SEVERITIES) - 1
     if kind == DISTANCE:
-        return [float(abs(level - at)) for level in range(last + 1)]
+        return [abs(level - at) - (0.5 if level > at else 0.0) for level in range(last + 1)]
     share = probabilities(judgement, kind)
     if share is None:
         return None

@@ -27,7 +27,7 @@ NOTHING = {"letter_log_probability": None, "votes": None}
 
 
 def test_steps_from_the_final_severity_where_there_are_no_probabilities():
-    assert scores("LOW", NOTHING, "distance") == [1, 0, 1, 2]
+    assert scores("LOW", NOTHING, "distance") == [1, 0, 0.5, 1.5]
     assert scores("HIGH", NOTHING, "distance") == [3, 2, 1, 0]
 
 
@@ -88,6 +88,8 @@ def test_sets_grow_by_the_limit_and_keep_the_final_severity():
     found = calibration(*[(0.0, group) for group in range(9)], (1.0, 9), (1.0, 10))
     assert found.limit("LOW", 0.8).score == 1.0  # 9/12 < 0.8 <= 10/12
     assert found.severity_set("LOW", NOTHING, 0.8).severities == ("NONE", "LOW", "MEDIUM")
+    half = calibration(*[(0.0, group) for group in range(9)], (0.5, 9), (1.0, 10))
+    assert half.severity_set("LOW", NOTHING, 0.8).severities == ("LOW", "MEDIUM")
     single = found.severity_set("LOW", NOTHING, 0.75)
     assert (single.severities, single.calibrated) == (("LOW",), True)
     # Nothing was labelled among those called HIGH: their sets promise nothing.
@@ -104,6 +106,8 @@ def test_a_clip_without_its_judges_letters_may_be_anything():
 def test_clips_that_were_never_judged_are_left_out():
     found = calibrate(["LOW", "HIGH", "MEDIUM"], ["LOW", None, "HIGH"], [NOTHING] * 3, [4, 5, 6])
     assert found == Calibration("distance", {"NONE": [], "LOW": [(0.0, 4)], "MEDIUM": [], "HIGH": [(1.0, 6)]})
+    upwards = calibrate(["HIGH"], ["LOW"], [NOTHING], [4])
+    assert upwards.scores["LOW"] == [(1.5, 4)]
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, math.nan, -1.0])

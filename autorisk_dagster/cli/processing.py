@@ -229,7 +229,7 @@ def _reads_latest(instance: dg.DagsterInstance, made: dg.AssetMaterialization, p
     else:
         event = instance.get_latest_materialization_event(parent.key)
         latest = event.asset_materialization if event else None
-    now = ((latest.tags or {}) if latest else {}).get("dagster/data_version", "INITIAL")
+    now: str = ((latest.tags or {}) if latest else {}).get("dagster/data_version", "INITIAL")
     return (made.tags or {}).get(f"dagster/input_data_version/{parent.key.to_user_string()}", "INITIAL") == now
 
 

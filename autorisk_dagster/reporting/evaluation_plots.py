@@ -77,7 +77,7 @@ def intervals_plot(figures: pl.DataFrame) -> bytes | None:
             )
     axis.set_yticks([-place for place in range(len(SCORES))], list(SCORES.values()), fontsize=9)
     axis.axvline(0, color="#999999", lw=0.6)
-    axis.set_xlim(min(-0.05, *(low - 0.05 for low in rows["low"].drop_nulls())), 1.19)
+    axis.set_xlim(min([-0.05, *(low - 0.05 for low in rows["low"].drop_nulls())]), 1.19)
     n, groups = rows.item(0, "n"), rows.item(0, "groups")
     few = rows["note"].str.contains(FEW, literal=True).any()
     lines = "without a line: too few groups for an interval" if few else "lines: 95 % intervals"

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,9 @@ class Browser:
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         assert self._process.stderr is not None
         port = next(found[1] for line in self._process.stderr if (found := re.search(r"127\.0\.0\.1:(\d+)/", line)))
+        threading.Thread(
+            target=self._process.stderr.read, daemon=True
+        ).start()  # so that it never blocks on a full pipe
         pages = httpx.get(f"http://127.0.0.1:{port}/json/list", timeout=WAIT_SEC).json()
         address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
         self._socket = connect(address, max_size=None)

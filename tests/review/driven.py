@@ -92,7 +92,8 @@ class Browser:
         ).start()  # so that it never blocks on a full pipe
         pages = httpx.get(f"http://127.0.0.1:{port}/json/list", timeout=WAIT_SEC).json()
         address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
-        self._socket = connect(address, max_size=None)
+        self._open = contextlib.ExitStack()
+        self._socket = self._open.enter_context(connect(address, max_size=None))
         self._numbers = itertools.count(1)
         self.problems: list[str] = []  # what the console said against the page
         for domain in ("Page", "Runtime", "Log"):
@@ -100,7 +101,7 @@ class Browser:
 
     def close(self) -> None:
         """End the browser."""
-        self._socket.close()
+        self._open.close()
         self._process.kill()
         self._process.communicate()
 

@@ -5,7 +5,17 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, TABLE, code_version, failure, picture, schema_check, table_result
+from assets.tabulate import (
+    OWNERS,
+    TABLE,
+    animation,
+    code_version,
+    failure,
+    media_links,
+    picture,
+    schema_check,
+    table_result,
+)
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
@@ -20,7 +30,7 @@ from resources.progress import Progress
     group_name="mining",
     kinds={"video", "polars"},
     owners=OWNERS,
-    code_version=code_version(2, "mining"),
+    code_version=code_version(3, "mining"),
     check_specs=[
         schema_check("mined_clips"),
         dg.AssetCheckSpec(
@@ -37,11 +47,16 @@ def mined_clips(
     profiles: Profiles,
     progress: Progress,
 ) -> dg.MaterializeResult:
-    """Candidates from the fused signals, with the signal that raised each, and their clips with sound."""
+    """Candidates from the fused signals, with the signal that raised each, and their clips with sound.
+
+    Beside each clip lies a small animation of its peak, for lists and this page.
+    """
     from autorisk_dagster.mining.candidates import find_candidates
     from autorisk_dagster.mining.fusion import score_windows
+    from autorisk_dagster.reporting.clip_preview import clip_preview, preview_path
     from autorisk_dagster.reporting.contact_sheet import contact_sheet
     from autorisk_dagster.reporting.plots import signal_png
+    from autorisk_dagster.reporting.words import clock
     from autorisk_dagster.video.stream_copy import write_clip
 
     key = context.partition_key
@@ -81,12 +96,15 @@ def mined_clips(
                         "clip_sha256": sha256_of(media.path(relative)),
                     }
                 )
+                with media.writing(preview_path(relative)) as target:
+                    target.write_bytes(clip_preview(media.path(relative), rows[-1]))
                 done_sec += found.end_sec - found.start_sec
                 report(done_sec)
     except AutoRiskError as error:
         raise failure(error) from error
     table = tables.frame(rows, tables.MINED_CLIPS)
     media.keep_only(f"{key}/clips", set(table["clip_path"]))
+    media.keep_only(f"{key}/previews", {preview_path(path) for path in table["clip_path"]})
     outside = table.filter(
         (pl.col("start_sec") < 0)
         | (pl.col("end_sec") <= pl.col("start_sec"))
@@ -103,6 +121,13 @@ def mined_clips(
             "clip_seconds": float((table["end_sec"] - table["start_sec"]).sum()),
             "settings_hash": settings.digest(),
             **{name: picture(name, png) for name, png in pictures.items()},
+            "best_clip": animation(rows[0]["clip_id"], media.path(preview_path(rows[0]["clip_path"])).read_bytes())
+            if rows
+            else "no clip",
+            "play": media_links(
+                (f"{row['clip_id']}, {clock(row['start_sec'])} to {clock(row['end_sec'])}", row["clip_path"])
+                for row in rows
+            ),
         },
         [
             dg.AssetCheckResult(

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from assets.tabulate import OWNERS, code_version, content_hash, failure
+from assets.tabulate import OWNERS, animation, code_version, content_hash, failure, media_links
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
@@ -62,6 +62,7 @@ def safety_report(
     """One HTML file: ranked clips that play, why each was mined, TTC, rules, near misses, provenance."""
     from autorisk_dagster.mining.fusion import score_windows
     from autorisk_dagster.reporting.annotate import annotate_clip
+    from autorisk_dagster.reporting.clip_preview import preview_path
     from autorisk_dagster.reporting.contact_sheet import thumbnail_jpeg
     from autorisk_dagster.reporting.report import ClipMedia, ReportData, render_report
 
@@ -110,9 +111,20 @@ def safety_report(
             size = render_report(data, target)
     except AutoRiskError as error:
         raise failure(error) from error
+    shown = severity_ranking["clip_id"].to_list()
+    clips = dict(mined_clips.select("clip_id", "clip_path").iter_rows())
+    worst = media.path(preview_path(clips[shown[0]])) if shown else None
+    preview = worst if worst is not None and worst.exists() else None
     return dg.MaterializeResult(
         metadata={
             "report": dg.MetadataValue.path(str(media.path(relative))),
+            "open": media_links(
+                [
+                    ("the report", relative),
+                    *((f"annotated {name}", f"{key}/annotated/{Path(clips[name]).name}") for name in shown),
+                ]
+            ),
+            **({"worst_clip": animation(shown[0], preview.read_bytes())} if preview else {}),
             "size_mb": size / 1e6,
             "clips": mined_clips.height,
         },

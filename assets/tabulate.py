@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 import polars as pl
@@ -84,6 +85,18 @@ def markdown_table(table: pl.DataFrame, rows: int = 12) -> str:
 def picture(name: str, png: bytes) -> dg.MarkdownMetadataValue:
     """A PNG as metadata that the UI shows."""
     return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def animation(name: str, webp: bytes) -> dg.MarkdownMetadataValue:
+    """An animated WebP as metadata that the UI plays."""
+    return dg.MetadataValue.md(f"![{name}](data:image/webp;base64,{base64.b64encode(webp).decode()})")
+
+
+def media_links(files: Iterable[tuple[str, str]], limit: int = 12) -> dg.MarkdownMetadataValue:
+    """Links to files of the media store, by text and relative path; they open where `autorisk ui` serves the UI."""
+    listed = [f"- [{_cell(text)}](/media/{quote(relative)})" for text, relative in files]
+    more = [f"- {len(listed) - limit} more are in the media store"] if len(listed) > limit else []
+    return dg.MetadataValue.md("\n".join([*listed[:limit], *more]) or "*nothing to play*")
 
 
 def _cell(value: object) -> str:

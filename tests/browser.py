@@ -24,7 +24,13 @@ FLAGS = (
     "--disable-component-update --disable-sync --autoplay-policy=no-user-gesture-required --window-size=1200,900 "
     "--remote-debugging-port=0"
 )
-TYPES = {".html": "text/html; charset=utf-8", ".mp4": "video/mp4"}
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",  # a style sheet of another type is not used
+    ".js": "text/javascript; charset=utf-8",
+    ".mp4": "video/mp4",
+    ".webp": "image/webp",
+}
 
 
 class Site(ThreadingHTTPServer):

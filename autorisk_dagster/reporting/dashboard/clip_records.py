@@ -6,8 +6,11 @@ Numbers stay numbers and are rounded to what the page draws. What was not made i
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote
@@ -19,7 +22,7 @@ from autorisk_dagster.profile import CorrectionSettings
 from autorisk_dagster.reporting import words
 from autorisk_dagster.reporting.clip_preview import preview_path
 from autorisk_dagster.reporting.dashboard.fleet_data import VideoTables
-from autorisk_dagster.reporting.plots import most_frequent_label, track_color
+from autorisk_dagster.reporting.plots import track_color
 from autorisk_dagster.severity.ranking import LEVELS, order_key
 
 Row = dict[str, Any]
@@ -114,7 +117,7 @@ def _record(
         "rule": corrected["rule"] if corrected else None,
         "outcome": reason["outcome"] if reason else None,
         "label": label["severity"] if label else None,
-        "ttc": _rounded(min_ttc),
+        "ttc": _rounded(min_ttc, 9),  # people see one decimal of it, rounded once
         "with": ttc["min_ttc_label"] if ttc else None,
         "misses": len(events) if "near_miss_events" in video else None,
         "risk": _rounded(risk),
@@ -229,7 +232,7 @@ def _ttc(ttc: Row | None) -> Row | None:
                 [_rounded(one["timestamp_sec"]) for one in samples],
                 [_rounded(one["ttc_sec"]) for one in samples],
                 [_rounded(one["low_sec"]) for one in samples],
-                [_rounded(one["high_sec"]) for one in samples],
+                [_or_word(one["high_sec"]) for one in samples],
             ]
             for track, samples in sorted(by_track.items())
         ],
@@ -243,19 +246,21 @@ def _tracks(video: VideoTables, clip: Row) -> list[list[Any]]:
         & ~pl.col("still")
         & pl.col("timestamp_sec").is_between(clip["start_sec"], clip["end_sec"], closed="left")
     )
+    boxes = pl.col("x1_px", "y1_px", "x2_px", "y2_px").round(0).cast(pl.Int64)
+    rows = inside.sort("track_id", "timestamp_sec").select("track_id", "label", pl.col("timestamp_sec").round(3), boxes)
     found = []
-    for (track,), path in inside.sort("timestamp_sec").group_by("track_id", maintain_order=True):
-        boxes = path.select(pl.col("x1_px", "y1_px", "x2_px", "y2_px").round(0).cast(pl.Int64))
+    for track, path in groupby(rows.iter_rows(), key=itemgetter(0)):
+        samples = list(path)
         found.append(
             [
-                int(str(track)),
-                most_frequent_label(path),
-                track_color(int(str(track))),
-                path["timestamp_sec"].round(3).to_list(),
-                [value for box in boxes.iter_rows() for value in box],
+                track,
+                Counter(sorted(sample[1] for sample in samples)).most_common(1)[0][0],
+                track_color(track),
+                [sample[2] for sample in samples],
+                [value for sample in samples for value in sample[3:]],
             ]
         )
-    return sorted(found, key=lambda one: int(one[0]))
+    return found
 
 
 def _event(event: Row, verdict: Row | None, verified: bool) -> Row:
@@ -336,6 +341,11 @@ def _rounded(value: float | None, decimals: int = 2) -> float | None:
     if value is None or math.isnan(value):
         return None
     return round(value, decimals) if math.isfinite(value) else value
+
+
+def _or_word(value: float | None) -> float | str | None:
+    """As `to_json` would write it, in one step for the many numbers of a curve."""
+    return "inf" if value == math.inf else _rounded(value)
 
 
 def _or_not_measured(value: object) -> str:

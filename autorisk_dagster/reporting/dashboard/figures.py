@@ -48,7 +48,7 @@ def severity_figure(counts: dict[str, int]) -> go.Figure:
     )
     lay_out(figure, "severity, as corrected", "clips", height=260, shapes=[])
     figure.update_layout(showlegend=False, bargap=0.35)
-    figure.update_yaxes(rangemode="tozero")
+    figure.update_yaxes(rangemode="tozero", showticklabels=False)
     return figure
 
 
@@ -84,8 +84,8 @@ def timeline_figure(videos: Sequence[VideoSummary]) -> go.Figure:
                 hovertemplate="%{x:.2f} min · " + (severity or words.NOT_JUDGED) + " · %{customdata}<extra></extra>",
             )
     lay_out(figure, "time in the video (min)", "", height=max(200, 90 + 26 * len(shown)), shapes=[])
-    figure.update_layout(margin={"l": 190, "r": 12, "t": 30, "b": 44})
-    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(margin={"l": 20, "r": 12, "t": 30, "b": 44})
+    figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(rangemode="tozero")
     return figure
 
@@ -187,8 +187,8 @@ def dots_figure(rows: Sequence[tuple[str, Estimate]], title: str, reference: flo
     if reference is not None:
         shapes.append(ruled_line(x0=reference, x1=reference, y0=0, y1=1, xref="x", yref="paper", dash="dash"))
     lay_out(figure, title, "", height=max(150, 80 + 28 * len(known)), shapes=shapes)
-    figure.update_layout(margin={"l": 190, "r": 12, "t": 8, "b": 44}, showlegend=False)
-    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_layout(margin={"l": 20, "r": 12, "t": 8, "b": 44}, showlegend=False)
+    figure.update_yaxes(autorange="reversed", type="category", automargin=True)
     return figure
 
 
@@ -277,7 +277,7 @@ def _severity_color(name: str) -> str:
     return SEVERITY_COLORS[None if name == words.NOT_JUDGED else name]
 
 
-def _short(text: str, limit: int = 26) -> str:
+def _short(text: str, limit: int = 22) -> str:
     return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-limit // 2 :]}"
 
 

@@ -54,10 +54,17 @@ class SiteFiles:
 
 def to_json(value: Any) -> str:
     """Strict JSON that is also safe inside HTML: infinity is "inf", NaN is null, `<`, `>`, `&` are escaped."""
-    text = json.dumps(_plain(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    try:
+        text = _strict(value)
+    except ValueError:  # an infinity or NaN is somewhere in it; most chunks have none, and looking costs more than this
+        text = _strict(_plain(value))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def _strict(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

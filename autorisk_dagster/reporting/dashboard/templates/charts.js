@@ -42,17 +42,11 @@ const Charts = (() => {
     return Plotly;
   }
 
-  function narrow(layout) {
-    /* Room for long names, but not all of a phone's. */
-    const margin = layout.margin;
-    return innerWidth < 560 && margin?.l > 100 ? { ...layout, margin: { ...margin, l: 110 } } : layout;
-  }
-
   async function embedded(figure) {
     const { data, layout } = JSON.parse(figure.querySelector("script").textContent);
     const area = figure.querySelector(".plot-area");
     area.style.minHeight = `${layout.height}px`;
-    await draw(area, data, narrow(layout));
+    await draw(area, data, layout);
     area.on("plotly_click", (event) => {
       const clip = event.points[0].customdata;
       if (figure.dataset.figure === "timeline" && typeof clip === "string") location.href = `clips.html#${encodeURIComponent(clip)}`;

@@ -111,9 +111,9 @@ def safety_report(
             size = render_report(data, target)
     except AutoRiskError as error:
         raise failure(error) from error
-    shown = severity_ranking["clip_id"].to_list()
-    clips = dict(mined_clips.select("clip_id", "clip_path").iter_rows())
-    worst = media.path(preview_path(clips[shown[0]])) if shown else None
+    ranked = severity_ranking["clip_id"].to_list()
+    paths = dict(mined_clips.select("clip_id", "clip_path").iter_rows())
+    worst = media.path(preview_path(paths[ranked[0]])) if ranked else None
     preview = worst if worst is not None and worst.exists() else None
     return dg.MaterializeResult(
         metadata={
@@ -121,10 +121,10 @@ def safety_report(
             "open": media_links(
                 [
                     ("the report", relative),
-                    *((f"annotated {name}", f"{key}/annotated/{Path(clips[name]).name}") for name in shown),
+                    *((f"annotated {name}", f"{key}/annotated/{Path(paths[name]).name}") for name in ranked),
                 ]
             ),
-            **({"worst_clip": animation(shown[0], preview.read_bytes())} if preview else {}),
+            **({"worst_clip": animation(ranked[0], preview.read_bytes())} if preview else {}),
             "size_mb": size / 1e6,
             "clips": mined_clips.height,
         },

@@ -17,8 +17,8 @@ test: $(VENV)/dev.stamp  ## the test suite, one process a core
 bench: $(VENV)/dev.stamp  ## measure and write docs/performance.md; ONLY=rules for one group, QUICK=1 for a short try
 	$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
-dev: $(VENV)/base.stamp $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI on http://127.0.0.1:3000
-	$(BIN)/dagster dev --host 127.0.0.1 --port 3000 -w workspace.yaml
+dev: $(VENV)/base.stamp  ## the Dagster UI on http://127.0.0.1:3000, clips under /media
+	$(BIN)/autorisk ui --host 127.0.0.1 --port 3000
 
 check: lint types layers validate  ## what CI checks beside the tests
 

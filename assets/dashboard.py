@@ -16,9 +16,19 @@ if TYPE_CHECKING:
     from autorisk_dagster.reporting.dashboard import PipelineNode
 
 READ = (
-    "ground_truth",
+    # of each video
     *("source_video", "mined_clips", "clip_ttc", "tracks", "near_miss_events", "verified_events", "reason_outputs"),
-    *("saliency_maps", "corrected_severities", "safety_report"),
+    *("explanation_checklist", "saliency_maps", "corrected_severities", "shareable_clips", "safety_report"),
+    # of the fleet
+    *(
+        "ground_truth",
+        "eval_metrics",
+        "error_analysis",
+        "calibration",
+        "grounding_metrics",
+        "signal_metrics",
+        "ablation",
+    ),
 )
 
 

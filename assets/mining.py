@@ -104,7 +104,7 @@ def mined_clips(
         raise failure(error) from error
     table = tables.frame(rows, tables.MINED_CLIPS)
     media.keep_only(f"{key}/clips", set(table["clip_path"]))
-    media.keep_only(f"{key}/previews", {preview_path(path) for path in table["clip_path"]})
+    media.keep_only(f"{key}/clips/previews", {preview_path(path) for path in table["clip_path"]})
     outside = table.filter(
         (pl.col("start_sec") < 0)
         | (pl.col("end_sec") <= pl.col("start_sec"))

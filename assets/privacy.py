@@ -21,7 +21,7 @@ from resources.progress import Progress
     group_name="reporting",
     kinds={"python", "opencv"},
     owners=OWNERS,
-    code_version=code_version(1, "privacy"),
+    code_version=code_version(2, "privacy"),
     check_specs=[
         schema_check("shareable_clips"),
         dg.AssetCheckSpec(
@@ -44,6 +44,8 @@ def shareable_clips(
 ) -> dg.MaterializeResult:
     """The clips that report, dashboard and audit pack show: the evidence clips themselves or, where the profile says
     `privacy.hide`, copies in which faces and number plates are a mosaic. The evidence is never changed."""
+    from autorisk_dagster.reporting.clip_preview import clip_preview, preview_path
+
     key = context.partition_key
     facts = source_video.row(0, named=True)
     rows = []
@@ -65,6 +67,8 @@ def shareable_clips(
                     relative = f"{key}/shareable/{Path(clip['clip_path']).name}"
                     with media.writing(relative) as target:
                         hider.clip(source, clip["start_sec"], clip["end_sec"], target)
+                    with media.writing(preview_path(relative)) as target:
+                        target.write_bytes(clip_preview(media.path(relative), clip))
                     row |= {
                         "clip_path": relative,
                         "clip_sha256": sha256_of(media.path(relative)),
@@ -78,6 +82,7 @@ def shareable_clips(
     table = tables.frame(rows, tables.SHAREABLE_CLIPS)
     own = {row["clip_path"] for row in rows if row["hidden_by"]}
     media.keep_only(f"{key}/shareable", own)
+    media.keep_only(f"{key}/shareable/previews", {preview_path(path) for path in own})
     hidden = not profile.privacy.hide or len(own) == mined_clips.height
     return table_result(
         "shareable_clips",

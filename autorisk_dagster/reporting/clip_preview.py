@@ -19,10 +19,10 @@ def preview_path(clip_path: str) -> str:
     """Where a clip's preview lies, from where the clip lies; both relative to the media store.
 
     >>> preview_path("drive-0badcafe/clips/000001000-000004000.mp4")
-    'drive-0badcafe/previews/000001000-000004000.webp'
+    'drive-0badcafe/clips/previews/000001000-000004000.webp'
     """
     clip = PurePosixPath(clip_path)
-    return str(clip.parent.parent / "previews" / f"{clip.stem}.webp")
+    return str(clip.parent / "previews" / f"{clip.stem}.webp")
 
 
 def clip_preview(path: Path, row: Mapping[str, Any]) -> bytes:

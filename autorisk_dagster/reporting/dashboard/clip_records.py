@@ -63,7 +63,10 @@ def clip_records(
     facts = video["source_video"].row(0, named=True) if video["source_video"].height else None
     by_clip = {
         name: {row["clip_id"]: row for row in video[name].iter_rows(named=True)}
-        for name in ("clip_ttc", "reason_outputs", "saliency_maps", "corrected_severities", "severity_ranking")
+        for name in (
+            *("clip_ttc", "reason_outputs", "saliency_maps", "corrected_severities", "severity_ranking"),
+            "shareable_clips",
+        )
     }
     verdicts = {row["event_id"]: row for row in video["verified_events"].iter_rows(named=True)}
     shown = video["near_miss_events"].filter(pl.col("version") == tables.NEAR_MISS_SHOWN).sort("timestamp_sec")
@@ -99,14 +102,18 @@ def _record(
     min_ttc = ttc["min_ttc_sec"] if ttc else None
     label = labels.get((clip["clip_id"], clip["clip_sha256"]))
     annotated = f"{PurePosixPath(clip['clip_path']).parent.parent}/annotated/{PurePosixPath(clip['clip_path']).name}"
-    media = {
-        "footage": clip["clip_path"],
-        "annotated": annotated,
-        "preview": preview_path(clip["clip_path"]),
-        "report": f"{video.video_id}/report.html",
-    }
-    saliency = _saliency(of_clip["saliency_maps"], media_exists)
-    urls = {name: media_url(path) if media_exists(path) else None for name, path in media.items()}
+    shareable = of_clip["shareable_clips"]
+    if shareable is not None and shareable["evidence_sha256"] != clip["clip_sha256"]:
+        shareable = None  # a copy of a clip that was cut anew since
+    hidden = shareable is None or shareable["hidden_by"] is not None
+    # Footage goes out only as the profile allows, and so does every picture that was made from it.
+    media = {"report": f"{video.video_id}/report.html"}
+    if shareable is not None:
+        path = shareable["clip_path"]
+        media |= {"footage": path, "annotated": annotated, "preview": preview_path(path)}
+    urls = dict.fromkeys(("footage", "annotated", "preview", "report"))
+    urls |= {name: media_url(path) for name, path in media.items() if media_exists(path)}
+    saliency = _saliency(of_clip["saliency_maps"], media_exists, hidden=hidden)
     row = {
         "id": clip["clip_id"],
         "rank": ranked["rank"] if ranked else None,
@@ -138,6 +145,8 @@ def _record(
         "peak": clip["peak_sec"],
         "urls": urls,
         "sha256": clip["clip_sha256"],
+        "shareable": shareable is not None,
+        "hidden_by": shareable["hidden_by"] if shareable else None,
         "has_audio": clip["has_audio"],
         "raised_by": [clip["raised_by"], _rounded(clip["raised_by_share"], 3)],
         "verdict": _verdict(corrected, rules),
@@ -150,8 +159,8 @@ def _record(
         "misses": [_event(event, verdicts.get(event["event_id"]), "verified_events" in video) for event in events],
         "saliency": saliency,
         "checklist": _checklist(video, clip["clip_id"]),
-        "predict": _generated(video, "predict_videos", clip["clip_id"], media_exists),
-        "counterfactuals": _generated(video, "counterfactuals", clip["clip_id"], media_exists),
+        "predict": _generated(video, "predict_videos", clip["clip_id"], media_exists, hidden=hidden),
+        "counterfactuals": _generated(video, "counterfactuals", clip["clip_id"], media_exists, hidden=hidden),
         "missing": [*video.missing, *video.stale],
     }
     order = order_key(
@@ -275,7 +284,7 @@ def _event(event: Row, verdict: Row | None, verified: bool) -> Row:
     }
 
 
-def _saliency(saliency: Row | None, media_exists: Callable[[str], bool]) -> Row | None:
+def _saliency(saliency: Row | None, media_exists: Callable[[str], bool], *, hidden: bool) -> Row | None:
     if saliency is None:
         return None
     path = saliency["overlay_path"]
@@ -286,7 +295,8 @@ def _saliency(saliency: Row | None, media_exists: Callable[[str], bool]) -> Row 
         "times": [_rounded(one) for one in saliency["times_sec"] or []],
         "share": [_rounded(one, 4) for one in saliency["frame_share"] or []],
         "model_id": saliency["model_id"],
-        "url": media_url(path) if path and media_exists(path) else None,
+        "url": media_url(path) if path and not hidden and media_exists(path) else None,
+        "withheld": bool(path) and hidden,
     }
 
 
@@ -297,7 +307,9 @@ def _checklist(video: VideoTables, clip_id: str) -> list[Row] | None:
     return rows.select("item", "holds", "evidence").to_dicts()
 
 
-def _generated(video: VideoTables, asset: str, clip_id: str, media_exists: Callable[[str], bool]) -> list[Row] | None:
+def _generated(
+    video: VideoTables, asset: str, clip_id: str, media_exists: Callable[[str], bool], *, hidden: bool
+) -> list[Row] | None:
     """Generated videos of a clip; every one is synthetic, and the page says so."""
     if asset not in video:
         return None
@@ -313,8 +325,9 @@ def _generated(video: VideoTables, asset: str, clip_id: str, media_exists: Calla
                 if row["contact_sec"] is not None
                 else None,
                 "between": row["contact_between"],
-                "url": media_url(path) if path and media_exists(path) else None,
-                "comparison": media_url(both) if both and media_exists(both) else None,
+                "url": media_url(path) if path and not hidden and media_exists(path) else None,
+                "comparison": media_url(both) if both and not hidden and media_exists(both) else None,
+                "withheld": bool(path) and hidden,
             }
         )
     return found

@@ -16,6 +16,7 @@ from autorisk_dagster.profile import CorrectionSettings
 PER_VIDEO = (
     "source_video",
     "mined_clips",
+    "shareable_clips",
     "clip_ttc",
     "tracks",
     "near_miss_events",

@@ -40,6 +40,7 @@ class Fleet:
     text: str | None = None
     fleet_wide: dict[str, pl.DataFrame] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    hide: bool = False
 
     @property
     def video_ids(self) -> list[str]:
@@ -94,6 +95,26 @@ class Fleet:
             for n, (start, end) in enumerate(self.spans())
         ]
         return tables.frame(rows, tables.MINED_CLIPS)
+
+    def _shareable_clips(self, video: str) -> pl.DataFrame:
+        rows = []
+        for clip in self._mined_clips(video).iter_rows(named=True):
+            row = {"clip_id": clip["clip_id"], "clip_path": clip["clip_path"], "clip_sha256": clip["clip_sha256"]}
+            row |= {"evidence_sha256": clip["clip_sha256"], "hidden_by": None, "hidden_boxes": None}
+            if self.hide:
+                row |= {"clip_path": clip["clip_path"].replace("/clips/", "/shareable/"), "clip_sha256": "0" * 64}
+                row |= {"hidden_by": "road_users", "hidden_boxes": 3}
+            rows.append(row)
+        return tables.frame(rows, tables.SHAREABLE_CLIPS)
+
+    def _saliency_maps(self, video: str) -> pl.DataFrame:
+        row = dict.fromkeys(tables.SALIENCY_MAPS) | {"severity": "HIGH", "log_odds": 1.0, "peak_sec": 4.0}
+        row |= {"times_sec": [1.0, 2.0], "frame_share": [0.4, 0.6], "model_id": self.text or "a model"}
+        rows = [
+            row | {"clip_id": self.clip_id(video, n), "overlay_path": f"{video}/saliency/{n:02d}.webp"}
+            for n in range(self.clips)
+        ]
+        return tables.frame(rows, tables.SALIENCY_MAPS)
 
     def _clip_ttc(self, video: str) -> pl.DataFrame:
         rows = []

@@ -174,16 +174,37 @@ def test_a_label_counts_for_the_file_that_was_watched(tmp_path: Path) -> None:
     }
 
 
+def test_footage_goes_out_only_as_the_profile_allows(tmp_path: Path) -> None:
+    """Where faces are hidden, no picture of the frames as they are is linked; where nobody asked, none at all."""
+    shown = {}
+    for name, fleet in (
+        ("open", Fleet(1, 2)),
+        ("hidden", Fleet(1, 2, hide=True)),
+        ("unknown", Fleet(1, 2, without=("shareable_clips",))),
+    ):
+        write_site(fleet, tmp_path / name)
+        files = [
+            path.read_text("utf-8") for path in (tmp_path / name / ROOT).rglob("*") if path.suffix in (".js", ".html")
+        ]
+        text = "".join(file for file in files if len(file) < 1_000_000)  # without Plotly
+        shown[name] = {folder for folder in ("clips", "shareable", "annotated", "saliency") if f"000/{folder}/" in text}
+    assert shown == {
+        "open": {"clips", "annotated", "saliency"},
+        "hidden": {"shareable", "annotated"},
+        "unknown": set(),
+    }
+
+
 def test_memory_does_not_grow_with_the_clips_details(tmp_path: Path) -> None:
     """Many times the videos: details are written clip by clip; the list and the words are kept."""
     peaks = []
-    for videos in (1, 8):
+    for videos in (1, 5):
         tracemalloc.start()
         write_site(Fleet(videos, 5, tracks=8, samples=60), tmp_path / str(videos))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    details = sum(path.stat().st_size for path in (tmp_path / "8" / ROOT / "clips").glob("*.js"))
-    assert details > 700_000
+    details = sum(path.stat().st_size for path in (tmp_path / "5" / ROOT / "clips").glob("*.js"))
+    assert details > 400_000
     assert peaks[1] - peaks[0] < 0.4 * details
 
 

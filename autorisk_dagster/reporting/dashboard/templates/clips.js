@@ -50,6 +50,7 @@
 
   /* What was not made says what to run. */
   const unmade = (asset, video) => h("p", { class: "unmade" }, "Not made. Materialise ", h("code", {}, asset), " for ", h("code", {}, video), " in the Dagster UI (", h("code", {}, "autorisk ui"), "), then ", h("code", {}, "fleet_dashboard"), ".");
+  const withheld = (clip) => !clip.shareable ? unmade("shareable_clips", clip.video) : h("p", { class: "unmade" }, "Left out: the profile hides faces and number plates, and these pictures show the frames as they are.");
   const fact = (name, value) => (value === null || value === undefined || value === "" ? [] : [h("dt", {}, name), h("dd", {}, value)]);
   const part = (title, ...content) => h("section", {}, h("h3", {}, title), ...content);
 
@@ -140,8 +141,12 @@
       stage.video.currentTime = Math.max(0, seconds - clip.start);
       stage.video.scrollIntoView({ block: "nearest" });
     };
+    if (!clip.shareable) {
+      stage.parts.push(unmade("shareable_clips", clip.video));
+      return stage;
+    }
     if (!clip.urls.footage) {
-      stage.parts.push(h("p", { class: "unmade" }, "The clip's file is not in the media store. Make it again: materialise ", h("code", {}, "mined_clips"), " for ", h("code", {}, clip.video), "."));
+      stage.parts.push(h("p", { class: "unmade" }, "The clip's file is not in the media store. Make it again: materialise ", h("code", {}, "mined_clips"), " and what follows for ", h("code", {}, clip.video), "."));
       return stage;
     }
     const video = h("video", { controls: true, playsinline: true, preload: "metadata", src: clip.urls.footage, "aria-label": `Footage of clip ${clip.id}` });
@@ -162,7 +167,8 @@
       new ResizeObserver(paint).observe(box);
     }
     if (clip.urls.annotated) tools.append(h("a", { href: clip.urls.annotated }, "annotated copy"));
-    tools.append(h("a", { href: clip.urls.footage }, "evidence file"));
+    tools.append(h("a", { href: clip.urls.footage }, clip.hidden_by ? "clip file" : "evidence file"));
+    if (clip.hidden_by) tools.append(h("span", { class: "note" }, `faces and number plates hidden (${clip.hidden_by.replace("_", " ")})`));
     if (clip.urls.report) tools.append(h("a", { href: clip.urls.report }, "report of the whole video"));
     stage.parts.push(tools);
     ["timeupdate", "seeked"].forEach((name) => video.addEventListener(name, () => stage.moved.forEach((tell) => tell(clip.start + video.currentTime))));
@@ -278,6 +284,7 @@
     const found = clip.saliency;
     if (!found) return [unmade("saliency_maps", clip.video)];
     if (found.reason) return [h("p", { class: "unmade" }, `Not measured: ${found.reason}.`)];
+    if (found.withheld) return [withheld(clip)];
     if (!found.url) return [h("p", { class: "unmade" }, "Its picture is not in the media store. Materialise ", h("code", {}, "saliency_maps"), " again.")];
     return [h("div", { class: "films" }, h("img", { src: found.url, alt: `Where in the picture ${found.severity} rests on, over time` })), h("p", { class: "note" }, `${found.severity}, by ${found.model_id}; strongest at ${clock(found.peak_sec)}.`)];
   }
@@ -288,6 +295,7 @@
     if (!rows.length) return [h("p", {}, "None for this clip.")];
     const parts = rows.map((row) => {
       const title = h("h4", {}, row.scenario, " ", h("span", { class: "synthetic" }, "Synthetic"));
+      if (row.withheld) return h("div", {}, title, withheld(clip));
       if (!row.url) return h("div", {}, title, h("p", { class: "unmade" }, row.error ?? `No video: ${row.outcome.replace("_", " ")}.`));
       return h("div", {}, title, h("video", { controls: true, playsinline: true, loop: true, preload: "metadata", src: row.url, "aria-label": `Synthetic video: ${row.scenario}` }), h("p", { class: "note" }, [`Made by ${row.model_id ?? row.world_model}`, row.contact ? `predicted contact ${row.contact}${row.between ? ` (${row.between})` : ""}` : null].filter(Boolean).join("; ")), row.prompt ? h("details", {}, h("summary", {}, "Prompt"), h("p", {}, row.prompt)) : null);
     });

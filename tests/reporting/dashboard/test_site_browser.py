@@ -95,6 +95,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Path]
     clip = write_video(folder / "clip.mp4").read_bytes()
     media = {f"/{video}/clips/{n:02d}.mp4": clip for video in FLEET.video_ids for n in range(FLEET.clips)}
     media |= {f"/{video}/clips/previews/{n:02d}.webp": WEBP for video in FLEET.video_ids for n in range(FLEET.clips)}
+    media |= {f"/{video}/saliency/{n:02d}.webp": WEBP for video in FLEET.video_ids for n in range(FLEET.clips)}
     with serving(pages_of(folder) | media) as served:
         yield served, folder
 

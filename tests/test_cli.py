@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from autorisk_dagster import tables
@@ -145,3 +147,30 @@ def test_nothing_to_ingest_is_an_error_that_says_why(project: Project, tmp_path:
     found = project.autorisk("ingest", tmp_path / "missing.mp4")
     assert found.returncode == 1
     assert "does not exist" in found.stderr
+
+
+def test_media_whose_time_is_over_is_swept_and_not_made_again(project: Project, video: Path) -> None:
+    project.autorisk("run", video)
+    profile = project.configs / "default.yaml"
+    profile.write_text(profile.read_text(encoding="utf-8").replace("keep_media_days: null", "keep_media_days: 30"))
+    (key,) = [path.name for path in project.data.glob("media/drive-1-*")]
+    project.autorisk("run", video)
+    (record,) = project.data.glob("sources/drive-1-*.json")
+    before = project.autorisk("sweep").stdout
+    assert f"{key}: kept, not yet 30 days old" in before
+    registered = json.loads(record.read_text(encoding="utf-8"))
+    record.write_text(json.dumps(registered | {"registered_at": "2020-01-01T00:00:00+00:00"}), encoding="utf-8")
+    queue = project.data / "tables" / "review_queue" / f"{key}.parquet"
+    queue.parent.mkdir(parents=True, exist_ok=True)
+    row = dict.fromkeys(tables.REVIEW_QUEUE) | {"clip_id": "c01", "must_review": True, "state": "open"}
+    pl.DataFrame([row], schema=tables.REVIEW_QUEUE).write_parquet(queue)
+    assert "clips wait for review: c01 (1 in all)" in project.autorisk("sweep").stdout
+    pl.DataFrame([row | {"state": "reviewed"}], schema=tables.REVIEW_QUEUE).write_parquet(queue)
+    assert project.autorisk("hold", key, "--reason", "accident").returncode == 0
+    assert f"{key}: kept, held: accident" in project.autorisk("sweep").stdout
+    assert project.autorisk("hold", key, "--release").returncode == 0
+    assert "would delete" in project.autorisk("sweep", "--dry-run").stdout
+    assert list(project.data.glob(f"media/{key}/clips/*.mp4"))
+    assert f"{key}: deleted" in project.autorisk("sweep").stdout
+    assert [path.name for path in project.data.glob(f"media/{key}/**/*") if path.is_file()] == ["swept.json"]
+    assert "up to date" in project.autorisk("run", video).stderr

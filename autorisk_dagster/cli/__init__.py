@@ -8,6 +8,7 @@ from autorisk_dagster.cli.auditing import audit
 from autorisk_dagster.cli.processing import demo, ingest, run, status
 from autorisk_dagster.cli.reviewing import label, labels, review
 from autorisk_dagster.cli.serving import dashboard, ui
+from autorisk_dagster.cli.sweeping import hold, sweep
 from autorisk_dagster.cli.verifying import verifier
 
 
@@ -17,5 +18,19 @@ def main() -> None:
     """AutoRisk: from dashcam footage to ranked, explained and auditable danger."""
 
 
-for command in (ingest, run, status, demo, label, labels, review, dashboard, ui, verifier, audit):
+for command in (
+    ingest,
+    run,
+    status,
+    demo,
+    label,
+    labels,
+    review,
+    dashboard,
+    ui,
+    verifier,
+    audit,
+    sweep,
+    hold,
+):
     main.add_command(command)

@@ -22,6 +22,7 @@ from autorisk_dagster.errors import AutoRiskError, InputError
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.orphans import PROCESS_TAG, this_process
 from autorisk_dagster.paths import CONFIGS, data_folder
+from autorisk_dagster.privacy.retention import swept_files
 from autorisk_dagster.profile import known_profiles, load_profile
 from autorisk_dagster.sources import SourceLedger, SourceRecord, discover
 
@@ -234,17 +235,26 @@ def _reads_latest(instance: dg.DagsterInstance, made: dg.AssetMaterialization, p
 
 
 def _stored(key: str, asset: str) -> bool:
-    """Whether what the history says was made is there, its files included, and by the profile the video has now."""
+    """Whether what the history says was made is there, its files included, and by the profile the video has now.
+
+    Media that the retention sweep deleted counts as there: its time was over, and nothing makes it again.
+    """
     if asset in _PAGES:
-        return (data_folder() / "media" / key / _PAGES[asset]).exists()
+        return _all_there(key, [f"{key}/{_PAGES[asset]}"])
     if not (data_folder() / "tables" / asset / f"{key}.parquet").exists():
         return False
     if asset == "source_video":
         profile: str = _read(key, asset).item(0, "profile")
         return profile == SourceLedger(data_folder() / "sources").get(key).profile
     if asset in _FILES:
-        return all((data_folder() / "media" / file).exists() for file in _read(key, asset)[_FILES[asset]].drop_nulls())
+        return _all_there(key, _read(key, asset)[_FILES[asset]].drop_nulls())
     return True
+
+
+def _all_there(key: str, files: Iterable[str]) -> bool:
+    media = data_folder() / "media"
+    missing = {file for file in files if not (media / file).exists()}
+    return not missing or missing <= {entry.path for entry in swept_files(media, key)}
 
 
 def execute(

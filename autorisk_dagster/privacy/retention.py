@@ -1,8 +1,8 @@
 """Retention: media of a video is deleted when its time is over; what is left says what was there, by SHA-256.
 
 Only files that this project made are touched, under the media folder; footage stays where its owner keeps it, and
-tables, labels and verdicts stay, for they hold no pictures. What was deleted is written down first and deleted then, so that a
-sweep that is killed in between leaves no file unaccounted for: the next sweep finds the rest.
+tables, labels and verdicts stay, for they hold no pictures. What was deleted is written down first and deleted then, so
+that a sweep that is killed in between leaves no file unaccounted for: the next sweep finds the rest.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from resources.profiles import Profiles
     group_name="severity",
     kinds={"python", "polars"},
     owners=OWNERS,
-    code_version=code_version(1, "review"),
+    code_version=code_version(1, "review", "correction"),
     check_specs=[
         schema_check("review_queue"),
         dg.AssetCheckSpec("every_clip_queued", asset="review_queue", blocking=True),
@@ -48,21 +48,21 @@ def review_queue(
     Severity sets are calibrated by `correction_parameters` where blind labels suffice. `state` is what the review log
     said when the queue was made.
     """
-    from autorisk_dagster.severity.parameters import learned
+    from autorisk_dagster.severity.parameters import calibrations, learned
     from autorisk_dagster.severity.queue import review_queue as queue
 
     parameters = io_manager.read("correction_parameters")
     try:
-        settings = profiles.get(source_video.item(0, "profile")).review
+        profile = profiles.get(source_video.item(0, "profile"))
         table = queue(
             severity_ranking,
             corrected_severities,
             reason_outputs,
             mined_clips,
             near_miss_events,
-            {judge: each.calibration for judge, each in learned(parameters).items()},
+            calibrations(learned(parameters), profile.correction),
             _states(reason_outputs, corrected_severities, Path(media.root)),
-            settings,
+            profile.review,
         )
     except AutoRiskError as error:
         raise failure(error) from error
@@ -80,7 +80,7 @@ def review_queue(
                 for reason, count in table.explode("reasons")["reasons"].drop_nulls().value_counts().iter_rows()
             },
             "severity_sets": _sets(table, parameters),
-            "settings_hash": settings.digest(),
+            "settings_hash": profile.review.digest(),
         },
         [
             dg.AssetCheckResult(

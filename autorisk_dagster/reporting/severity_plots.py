@@ -20,6 +20,7 @@ NAMES: Final = {
     "searched_same_clips": "searched, on the same clips: NOT HELD OUT",
 }
 """From bottom to top; the stages of `severity.adoption`."""
+_PAPER: Final = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
 _NOT_HELD_OUT: Final = ("searched_clip_out", "searched_same_clips")
 
 
@@ -41,7 +42,15 @@ def accuracy_picture(parameters: Mapping[str, Any]) -> bytes:
         if each["low"] is not None:
             axes.plot([100 * each["low"], 100 * each["high"]], [at, at], color="#2c74c9", linewidth=2)
         axes.plot(share, at, "o", color="#2c74c9" if held_out else "#c8372d", fillstyle="full" if held_out else "none")
-        axes.annotate(f"{share:.0f} %", (share, at), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
+        axes.annotate(
+            f"{share:.0f} %",
+            (share, at),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            bbox=_PAPER,
+        )
     bar = found.get("always_commonest")
     if bar is not None:
         share = 100 * bar["value"]

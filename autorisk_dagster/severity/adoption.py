@@ -114,12 +114,13 @@ def study(clips: LabelledClips, rules: RuleDraws, groups: Sequence[int]) -> Adop
     refusal = _refusal(severity, label, groups, MIN_GROUPS)
     if refusal:
         return _told(rules.default, False, f"the default thresholds stay: {refusal}", severity, label, groups)
-    won = intervals.difference(
-        _right(severity["searched_group_out"], label), _right(severity["default"], label), groups
-    )
+    default = _right(severity["default"], label)
+    won = intervals.difference(_right(severity["searched_group_out"], label), default, groups)
+    nested = intervals.difference(_right(severity["nested"], label), default, groups)
     reason = (
         f"adopted: on left-out groups right on {won.value:+.0%} of {won.n} clips against the default thresholds "
-        f"(95 % interval {won.low:+.0%} to {won.high:+.0%}, {won.groups} groups)"
+        f"(95 % interval {won.low:+.0%} to {won.high:+.0%}, {won.groups} groups); with the choice made anew for each "
+        f"left-out group, nested, {nested.value:+.0%} ({nested.low:+.0%} to {nested.high:+.0%})"
     )
     return _told(rules.rules(best["draw"]), True, reason, severity, label, groups)
 

@@ -48,10 +48,16 @@ class Learned:
 
     def adopted_for(self, settings: CorrectionSettings) -> RuleSet | None:
         """The adopted thresholds, where the profile's own are those that they were found better than; else None."""
-        own = CorrectionRules.from_settings(settings)
-        if self.rules is None or rules_hash(own) != self.compared_with:
+        if self.rules is None or not self._is_of(settings):
             return None
         return RuleSet(self.rule_set, self.rules)
+
+    def calibration_for(self, settings: CorrectionSettings) -> Calibration | None:
+        """The calibration, where the profile's clips are corrected as the labelled ones were; else None."""
+        return self.calibration if self._is_of(settings) else None
+
+    def _is_of(self, settings: CorrectionSettings) -> bool:
+        return rules_hash(CorrectionRules.from_settings(settings)) == self.compared_with
 
 
 def rules_hash(rules: CorrectionRules) -> str:
@@ -117,6 +123,12 @@ def learned(parameters: pl.DataFrame | None) -> dict[str, Learned]:
             rules, row["rule_set"], row["compared_with"], Calibration(row["set_score"], scores)
         )
     return found
+
+
+def calibrations(found: Mapping[str, Learned], settings: CorrectionSettings) -> dict[str, Calibration]:
+    """By judge, the calibrations that hold for clips of a profile with these thresholds."""
+    known = {judge: each.calibration_for(settings) for judge, each in found.items()}
+    return {judge: calibration for judge, calibration in known.items() if calibration is not None}
 
 
 def adopted_by_clip(

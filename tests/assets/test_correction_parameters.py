@@ -154,12 +154,15 @@ def test_thresholds_that_are_better_on_left_out_videos_are_adopted_and_correct_a
 def test_a_profile_with_its_own_thresholds_keeps_them(fleet):
     key = fleet.labels[0]["video_id"]
     from autorisk_dagster.profile import CorrectionSettings
-    from autorisk_dagster.severity.parameters import adopted_by_clip, learned
+    from autorisk_dagster.severity.parameters import adopted_by_clip, calibrations, learned
 
     found = learned(fleet.store.read("correction_parameters"))
     outputs = fleet.store.read("reason_outputs", key)
     assert len(adopted_by_clip(outputs, found, CorrectionSettings())) == CLIPS
     assert adopted_by_clip(outputs, found, CorrectionSettings(r6_ttc_sec=0.4)) == {}
+    # Nor is anything promised of clips that are corrected by other thresholds than the labelled ones were.
+    assert set(calibrations(found, CorrectionSettings())) == set(found)
+    assert calibrations(found, CorrectionSettings(r6_ttc_sec=0.4)) == {}
     another = outputs.with_columns(model_id=pl.lit("another judge"))
     assert adopted_by_clip(another, found, CorrectionSettings()) == {}
 

@@ -24,7 +24,7 @@ from resources.profiles import Profiles
     group_name="kinematics",
     kinds={"numpy", "polars"},
     owners=OWNERS,
-    code_version=code_version(3, "camera"),
+    code_version=code_version(4, "camera"),
     check_specs=[
         schema_check("conflict_measures"),
         dg.AssetCheckSpec(
@@ -43,7 +43,7 @@ def conflict_measures(
     speed, time to contact in space and in the plane, headway, deceleration to avoid a crash, post-encroachment time."""
     from autorisk_dagster.kinematics.camera import calibrate
     from autorisk_dagster.kinematics.conflict_measures import conflict_measures as measure
-    from autorisk_dagster.kinematics.own_path import MIN_SAMPLES
+    from autorisk_dagster.kinematics.own_path import MIN_SAMPLES, camera_stays
     from autorisk_dagster.reporting.conflict_plots import conflict_png, nearest_approaches
 
     facts = source_video.row(0, named=True)
@@ -63,6 +63,7 @@ def conflict_measures(
             "road_users": table["track_id"].n_unique(),
             "in_own_path": table.filter("in_own_path")["track_id"].n_unique(),
             "on_collision_course": table.filter("on_collision_course")["track_id"].n_unique(),
+            "camera_stays": camera_stays(ego_motion),
             "camera": {
                 "focal_px": round(camera.focal_px, 1),
                 "focal_spread": round(camera.focal_spread, 3),

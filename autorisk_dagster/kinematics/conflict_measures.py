@@ -7,6 +7,9 @@ which are ratios, hold where lengths are off. `distance_low_m` and `distance_hig
 All values but two look at past and present samples only: the camera is calibrated on the whole video, because it does
 not change, and post-encroachment time is known only when the own car has come to where the other was.
 
+A camera that does not move in the whole video (`own_path.camera_stays`) has no own path: nothing is in it or on a
+collision course, and what is measured against it is null. Who drives into an own car that waits all the time is missed.
+
 Distances are from the camera, not from the own bumper, about 2 m further ahead.
 """
 
@@ -29,6 +32,7 @@ from autorisk_dagster.kinematics.own_path import (
     Track,
     beside_path,
     best_motion,
+    camera_stays,
     common_motion,
     followed_tracks,
     own_motion,
@@ -44,6 +48,10 @@ APPROACH_SEC: Final = 10.0  # an approach counts when the upper bound of its tim
 HOLD_SAMPLES: Final = 3  # samples running that must show it
 OWN_LENGTH_M: Final = 4.5
 LEAVING_MPS: Final = 0.5
+AGAINST_OWN_PATH: Final = (
+    *("miss_widths", "gap_m", "inward_mps", "inward_error_mps", "contact_gap_m", "headway_sec"),
+    *("ttc_2d_sec", "drac_mps2", "pet_sec"),
+)
 
 
 def conflict_measures(
@@ -65,7 +73,12 @@ def conflict_measures(
         seen = own_motion(ego_motion, camera, track.times_sec)
         own = best_motion(seen, common_motion(found, track), track)
         chunks.append(_rows(track, camera, own, seen.speed_mps if speed_known else None, ego_motion))
-    return pl.concat(chunks)
+    table = pl.concat(chunks)
+    if not camera_stays(ego_motion):
+        return table
+    false = [pl.lit(False).alias(name) for name in ("in_own_path", "on_collision_course")]
+    null = [pl.lit(None, pl.Float64).alias(name) for name in AGAINST_OWN_PATH]
+    return table.with_columns(*false, *null)
 
 
 def _rows(

@@ -69,6 +69,8 @@ class BackgroundMotion:
         roll: clockwise turn of the picture
         road_hz: own speed / camera height
         support: share of the texture above the road that follows the fit
+        still: share of the texture that does not move, above the road or below the horizon, whichever is less: a far
+            scene stands still while the own car drives on straight, and the own bonnet always
     """
 
     pan: float
@@ -76,6 +78,7 @@ class BackgroundMotion:
     roll: float
     road_hz: float
     support: float
+    still: float
 
 
 def background_motion(
@@ -101,6 +104,7 @@ def background_motion(
     focal_px = focal_share * width
     px = focal_px * gap_sec  # what one radian a second is, in px between the two frames
     tensor = _information(gray)
+    still = min(_still_share(tensor[part], length_px[part]) for part in (grid.above, ~grid.above))
     tensor *= np.where(length_px < STILL_PX, STILL_SHARE, np.where(length_px < LONGEST_PX, 1.0, 0.0))[:, None]
     above = tensor[grid.above]
     turning, support = _turning(moved[grid.above] / px, above, grid, NOISE_PX / px)
@@ -114,7 +118,15 @@ def background_motion(
         squared = grid.road_below * below_after
         road_hz = _road_px(down_px, tensor[grid.road, 2], squared, bool(standing)) / px
     pan, tilt, roll = turning.tolist()
-    return BackgroundMotion(pan, tilt, roll, road_hz, support)
+    return BackgroundMotion(pan, tilt, roll, road_hz, support, still)
+
+
+def _still_share(tensor: Array, length_px: Array) -> float:
+    """Share of the texture (n, 3) whose flow (n,) is nothing but its noise; NaN where there is nothing to follow."""
+    texture = tensor[:, 0] + tensor[:, 2]
+    if texture.mean() / 2 < MIN_TEXTURE:
+        return float("nan")
+    return float(texture @ (length_px < 2 * STILL_PX) / texture.sum())
 
 
 def _turning(rate: Array, tensor: Array, grid: _Grid, noise: float) -> tuple[Array, float]:

@@ -53,6 +53,9 @@ SLOWEST_CLOSING_MPS: Final = 3.0  # who closes more slowly is rather driving ahe
 MIN_SAMPLES: Final = 3  # a road user seen fewer times is not judged
 TIGHTEST_M: Final = 6.0  # radius of the tightest turn of a car, kerb to kerb 10-12 m
 SIGNIFICANT: Final = 3.0  # times its standard error
+# Test videos: a fixed camera at a crash 0.33-0.70 (10th to 90th percentile of the pairs), slow motorway traffic
+# 0.01-0.17, driving 0-0.11. Who crosses close by hides the background for a moment.
+STILL_SHARE, STAYS_PAIRS = 0.3, 0.8
 STANDING_MPS: Final = 0.5  # slower, the own path has no curvature that could be measured
 
 
@@ -152,6 +155,16 @@ def own_motion(ego_motion: pl.DataFrame, camera: Camera, times_sec: Array) -> Ow
     turning = _recent_median(ego_motion, "pan_px_per_sec", times_sec) / camera.focal_px
     road_flow = _recent_median(ego_motion, "road_flow_per_px_sec", times_sec)
     return OwnMotion(turning, np.maximum(road_flow, 0.0) * camera.focal_px * camera.height_m)
+
+
+def camera_stays(ego_motion: pl.DataFrame) -> bool:
+    """Whether the camera did not move in a whole video, on a pole or in a car that waits: it has no own path.
+
+    Args:
+        ego_motion: tables.EGO_MOTION of the whole video; False where nothing in it says so
+    """
+    still = ego_motion["still_share"].drop_nulls().to_numpy()
+    return len(still) > 0 and bool(np.mean(still >= STILL_SHARE) >= STAYS_PAIRS)
 
 
 def _recent_median(ego_motion: pl.DataFrame, name: str, times_sec: Array) -> Array:

@@ -35,6 +35,7 @@ class OwnMotion:
             found.roll,
             found.road_hz / focal_px,
             found.support,
+            found.still,
         )
         self._rows.append((timestamp_sec, field.gap_sec, *(_told(value) for value in values)))
 

@@ -94,6 +94,7 @@ EGO_MOTION: Schema = {  # one row a pair of flow frames, from the background's f
     # Road at y px under the horizon moves down by this times y^2: own speed / (camera height * focal length in px).
     "road_flow_per_px_sec": pl.Float64,
     "support": pl.Float64,  # share of the grid that follows the fitted motion
+    "still_share": pl.Float64,  # of the texture, above or below the horizon, whichever is less; null: nothing to follow
 }
 
 MINED_CLIPS: Schema = {

@@ -301,6 +301,7 @@ def _ego_motion(drive: Drive, camera: Camera, noise: Noise, draw: np.random.Gene
             "roll_rad_per_sec": np.zeros(count),
             "road_flow_per_px_sec": road,
             "support": np.full(count, 0.8),
+            "still_share": np.full(count, np.nan),
         },
         schema=tables.EGO_MOTION,
     )

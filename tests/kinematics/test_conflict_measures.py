@@ -84,6 +84,22 @@ def test_constant_bearing_is_a_collision_course_before_it_is_in_the_path():
     assert clears["miss_widths"] > 1.0
 
 
+def test_a_camera_that_never_moves_has_no_own_path():
+    """Somebody comes towards it: measured, but in nobody's path. A single pair in which all else moves is a lorry."""
+    fixed = ego_motion(3.0, 0.0, None).with_columns(still_share=pl.lit(0.9))
+    lorry = pl.when(pl.int_range(pl.len()) == 5).then(0.1).otherwise(0.9)
+    for ego in (fixed, fixed.with_columns(still_share=lorry)):
+        table = measured(approaching(), 3.0, ego)
+        tables.check(table, tables.CONFLICT_MEASURES)
+        assert not (table["in_own_path"] | table["on_collision_course"]).any()
+        for name in ("drac_mps2", "ttc_2d_sec", "gap_m", "contact_gap_m"):
+            assert table[name].is_null().all(), name
+        assert table["ttc_sec"].drop_nulls()[-1] == pytest.approx(2.0, rel=0.15)
+    waits_first = fixed.with_columns(still_share=pl.when(pl.col("timestamp_sec") < 1.5).then(0.9).otherwise(0.05))
+    for ego in (waits_first, fixed.with_columns(still_share=pl.lit(None, pl.Float64))):
+        assert measured(approaching(), 3.0, ego)["in_own_path"].any()
+
+
 def test_nothing_is_said_of_speed_where_the_camera_is_not_known():
     row = last(measured(approaching(), 3.5, ego_motion(3.5, 0.0, 10.0), CameraSettings()))
     assert row["own_speed_mps"] is None and row["headway_sec"] is None

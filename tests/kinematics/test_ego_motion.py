@@ -41,6 +41,17 @@ def test_what_stands_still_stands_still() -> None:
     assert (found.pan, found.tilt, found.roll, found.road_hz) == pytest.approx((0, 0, 0, 0), abs=1e-3)
 
 
+def test_a_camera_that_does_not_move_is_told_by_what_stands_above_and_below_the_horizon() -> None:
+    """Drawn still, but for a lorry that hides a quarter; driving 6 m/s; turning on the spot; a picture of one grey."""
+    before, after = view(), view()
+    before[60:170, 80:280] = after[60:170, 86:286] = np.random.default_rng(1).integers(40, 200, (110, 200), np.uint8)
+    assert seen(before, after).still > 0.5
+    assert seen(view(), view(6.0 * GAP_SEC)).still < 0.2
+    assert seen(view(), view(0.0, left_rad=0.01)).still < 0.2
+    grey = np.full_like(view(), 90)
+    assert math.isnan(seen(grey, grey).still)
+
+
 def test_a_lorry_that_crosses_before_a_standing_camera_is_not_the_own_turning() -> None:
     """It fills a quarter of the picture and moves by 6 px."""
     before, after = view(), view()

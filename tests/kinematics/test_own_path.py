@@ -38,6 +38,7 @@ def ego_motion(
             "pan_px_per_sec": turning_rad_per_sec * CAMERA.focal_px if index / 10 > since_sec else 0.0,
             "road_flow_per_px_sec": None if speed_mps is None else speed_mps / (CAMERA.focal_px * CAMERA.height_m),
             "support": 0.9,
+            "still_share": 0.0,
         }
         for index in range(1, round(seconds * 10))
     ]

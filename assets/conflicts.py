@@ -24,7 +24,7 @@ from resources.profiles import Profiles
     group_name="kinematics",
     kinds={"numpy", "polars"},
     owners=OWNERS,
-    code_version=code_version(4, "camera"),
+    code_version=code_version(5, "camera"),
     check_specs=[
         schema_check("conflict_measures"),
         dg.AssetCheckSpec(

@@ -124,6 +124,9 @@ class CameraSettings(Section):
     focal_px: float | None = Field(None, gt=0, description="focal length, px of the full frame")
     horizontal_view_deg: float | None = Field(None, gt=10, lt=170, description="angle across the full frame")
     horizon_share: float | None = Field(None, gt=0, lt=1, description="height of the horizon from the top / frame's")
+    bumper_ahead_m: float | None = Field(
+        None, ge=0, le=5, description="of the own bumper ahead of the lens; null: all measured from the lens"
+    )
 
     @model_validator(mode="after")
     def one_focal_length(self) -> CameraSettings:

@@ -10,7 +10,8 @@ not change, and post-encroachment time is known only when the own car has come t
 A camera that does not move in the whole video (`own_path.camera_stays`) has no own path: nothing is in it or on a
 collision course, and what is measured against it is null. Who drives into an own car that waits all the time is missed.
 
-Distances are from the camera, not from the own bumper, about 2 m further ahead.
+`distance_m` is from the lens. Times to collision in space, headway and braking needed are from the own bumper where the
+profile says how far ahead of the lens that is, else from the lens: late by 1 to 2 m.
 """
 
 from __future__ import annotations
@@ -69,10 +70,12 @@ def conflict_measures(
     speed_known = camera.focal_spread == 0 and camera.height_spread == 0
     found = followed_tracks(tracks, camera, ego_motion)
     chunks = [tables.empty(tables.CONFLICT_MEASURES)]
+    bumper_m = settings.bumper_ahead_m or 0.0
     for track in found:
         seen = own_motion(ego_motion, camera, track.times_sec)
         own = best_motion(seen, common_motion(found, track), track)
-        chunks.append(_rows(track, camera, own, seen.speed_mps if speed_known else None, ego_motion))
+        own_speed_mps = seen.speed_mps if speed_known else None
+        chunks.append(_rows(track, camera, own, own_speed_mps, ego_motion, bumper_m))
     table = pl.concat(chunks)
     if not camera_stays(ego_motion):
         return table
@@ -82,9 +85,14 @@ def conflict_measures(
 
 
 def _rows(
-    track: Track, camera: Camera, own: OwnMotion, own_speed_mps: Array | None, ego_motion: pl.DataFrame
+    track: Track,
+    camera: Camera,
+    own: OwnMotion,
+    own_speed_mps: Array | None,
+    ego_motion: pl.DataFrame,
+    bumper_m: float,
 ) -> pl.DataFrame:
-    times = track.times_sec
+    times, ahead_m = track.times_sec, track.distance.m - bumper_m
     ttc = estimate_ttc(times, track.boxes_px, (camera.width_px, camera.height_px))
     path = beside_path(track, own, ttc.ttc_sec)
     in_path = path.gap_m <= PATH_MARGIN_M
@@ -93,15 +101,15 @@ def _rows(
     ttc_2d = measures.time_to_collision_2d_sec(
         path.edges_m,
         path.speed_mps,
-        track.distance.m,
+        ahead_m,
         track.closing_mps,
         own_half_width_m=OWN_HALF_WIDTH_M + PATH_MARGIN_M,
         own_length_m=OWN_LENGTH_M,
         length_m=length_m,
     )
-    drac = measures.deceleration_to_avoid_crash_mps2(track.distance.m, track.closing_mps)
+    drac = measures.deceleration_to_avoid_crash_mps2(ahead_m, track.closing_mps)
     nothing = np.full(len(times), np.nan)
-    headway = nothing if own_speed_mps is None else measures.time_headway_sec(track.distance.m, own_speed_mps)
+    headway = nothing if own_speed_mps is None else measures.time_headway_sec(ahead_m, own_speed_mps)
     columns: dict[str, Any] = {
         "frame_index": track.frame_index,
         "timestamp_sec": times,
@@ -126,7 +134,7 @@ def _rows(
         "closing_mps": track.closing_mps,
         "own_speed_mps": nothing if own_speed_mps is None else own_speed_mps,
         "headway_sec": np.where(in_path, headway, np.nan),
-        "ttc_space_sec": measures.time_to_collision_sec(track.distance.m, track.closing_mps),
+        "ttc_space_sec": measures.time_to_collision_sec(ahead_m, track.closing_mps),
         "ttc_2d_sec": ttc_2d,
         "drac_mps2": np.where(np.isinf(ttc_2d), 0.0, np.where(np.isnan(ttc_2d), np.nan, drac)),
         "pet_sec": _post_encroachment(track, path, in_path, ego_motion, camera),

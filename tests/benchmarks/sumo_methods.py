@@ -63,7 +63,9 @@ def case(footage: Footage, camera: Camera, profile: Profile) -> Case:
 
 def knowing(camera: Camera, profile: Profile) -> Profile:
     """The profile of an operator who has put in the camera's height, focal length and horizon."""
-    known = CameraSettings(height_m=camera.height_m, focal_px=camera.focal_px, horizon_share=0.5)
+    known = CameraSettings(
+        height_m=camera.height_m, focal_px=camera.focal_px, horizon_share=0.5, bumper_ahead_m=camera.behind_bumper_m
+    )
     return profile.model_copy(update={"camera": known})
 
 

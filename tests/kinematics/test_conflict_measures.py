@@ -61,6 +61,17 @@ def test_closing_on_what_stands_ahead():
     assert (row["in_own_path"], row["on_collision_course"], row["gap_m"]) == (True, True, 0.0)
 
 
+def test_the_own_bumper_is_there_before_the_lens():
+    """50 - 10 * 2.9 = 21 m from the lens, 1.5 m of it bonnet: 19.5 m at 10 m/s."""
+    known = KNOWN.model_copy(update={"bumper_ahead_m": 1.5})
+    row = last(measured(approaching(), 3.0, ego_motion(3.0, 0.0, 10.0), known))
+    assert row["distance_m"] == pytest.approx(21.0, rel=0.05)
+    assert row["ttc_space_sec"] == pytest.approx(1.95, rel=0.05)
+    assert row["ttc_2d_sec"] == pytest.approx(1.95, rel=0.05)
+    assert row["headway_sec"] == pytest.approx(1.95, rel=0.05)
+    assert row["drac_mps2"] == pytest.approx(10**2 / (2 * 19.5), rel=0.08)
+
+
 def test_what_is_passed_aside_is_no_conflict():
     """A car 3.2 m to the right, 2.3 m from the own middle to its flank: it passes 1.8 widths aside."""
     row = last(measured(approaching(3.2), 3.5))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tests.benchmarks import jaad_people
 from tests.benchmarks.kitti_ttc import Readings
 
 ERRORS = {
@@ -98,6 +99,18 @@ Under 10 Hz the nearest labels, unevenly spaced; at 30 Hz boxes are interpolated
 
 {clips}
 
+## People of real dashcam clips, without distances
+
+JAAD's labels (15 clips, MIT; `python -m tests.benchmarks.jaad_people`) say what the own car does and who crosses before
+it. *Approaching*: the upper bound under 10 s for 0.4 s or more.
+
+{actions}
+
+{crossing}
+
+Nobody comes nearer to a car that stands; most of those who cross are in the own path at some time, of the others one.
+On a collision course is hardly anybody: drivers brake early, and who crosses has left the path before the car is there.
+
 ![Error and coverage against time to contact](ttc_kitti.png)
 """
 
@@ -107,6 +120,8 @@ def write(found: Mapping[str, pl.DataFrame], readings: Mapping[str, Readings], f
     from tests.benchmarks.kitti import Track, read_tracks
     from tests.benchmarks.kitti_ttc import half_depth_sec
 
+    people = jaad_people.read()
+    actions, crossing = jaad_people.by_action(people), jaad_people.by_crossing(people)
     errors = ERRORS | INTERVAL
     of: dict[str, list[Track]] = {}
     for track in read_tracks():
@@ -121,6 +136,25 @@ def write(found: Mapping[str, pl.DataFrame], readings: Mapping[str, Readings], f
         sequences=_markdown(found["sequences"], errors),
         held_out=_markdown(found["held out"], errors | {"halfway_sec": "HALFWAY_SEC", "drift": "DRIFT"}),
         rates=_markdown(found["rates"], errors),
+        actions=_markdown(
+            actions,
+            {
+                "action": "the own car",
+                "samples": "samples",
+                "approaching": "share approaching",
+                "median_ttc_sec": "median TTC of these, s",
+            },
+        ),
+        crossing=_markdown(
+            crossing,
+            {
+                "crosses": "crosses",
+                "people": "people",
+                "approaches": "approach",
+                "in_own_path": "in the own path",
+                "on_collision_course": "on a collision course",
+            },
+        ),
         clips=_markdown(found["clips"], {name: name for name in found["clips"].columns} | {"case": ""}),
     )
     folder.mkdir(exist_ok=True)
@@ -151,6 +185,10 @@ def _critical(table: pl.DataFrame) -> str:
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         if np.isnan(value):
             return "-"

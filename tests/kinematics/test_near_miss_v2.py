@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from autorisk_dagster import tables
 from autorisk_dagster.errors import InputError
+from autorisk_dagster.kinematics.conflict_measures import conflict_measures
 from autorisk_dagster.kinematics.near_miss_v2 import find_near_misses_v2, risk_level
-from autorisk_dagster.profile import NearMissV2Settings
+from autorisk_dagster.profile import CameraSettings, NearMissV2Settings
 from tests.kinematics.road_world import FRAME, User, film, straight
+from tests.reasoning.scene import FRAME_SIZE as SCENE_FRAME
+from tests.reasoning.scene import RoadUser, tracks_of
 
 SETTINGS = NearMissV2Settings()
 NO_CONFLICTS = tables.empty(tables.CONFLICT_MEASURES)
@@ -387,3 +390,42 @@ def test_own_events_follow_a_road_user_through_a_new_number():
 @pytest.mark.parametrize(("score", "level"), [(2 / 3, "High"), (0.66, "Medium"), (0.5, "Medium"), (0.49, "Low")])
 def test_levels(score, level):
     assert risk_level(score) == level
+
+
+OWN_EVENT = ("timestamp_sec", "start_sec", "end_sec", "ttc_sec", "risk_score", "risk_level", "gap_m")
+SCENE_MIRRORED = {"x1_px": SCENE_FRAME[0] - pl.col("x2_px"), "x2_px": SCENE_FRAME[0] - pl.col("x1_px")}
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    speed=st.floats(6, 12),
+    aside_m=st.floats(-0.6, 0.6),
+    parked_m=st.floats(5, 8),
+    shift_sec=st.sampled_from([0.0, 64.0, 1000.0]),
+    ids=st.permutations([1, 2, 50]),
+)
+def test_an_event_of_the_own_vehicle_from_boxes_alone_knows_no_side_no_clock_and_no_number(
+    speed, aside_m, parked_m, shift_sec, ids
+):
+    """Closing on a car ahead that stands, past a parked one: boxes, measures and event, the whole way."""
+    users = [
+        RoadUser(1, lambda t: (aside_m, 35 - speed * t)),
+        RoadUser(2, lambda t: (parked_m, 40 - speed * t)),
+    ]
+    tracks = tracks_of(users, 2.5)
+
+    def own_events(seen):
+        conflicts = conflict_measures(seen, tables.empty(tables.EGO_MOTION), SCENE_FRAME, CameraSettings())
+        return [event for event in found(seen, conflicts=conflicts, frame=SCENE_FRAME) if event["object_id_2"] is None]
+
+    new = dict(zip((1, 2), ids, strict=False))
+    renamed = tracks.with_columns(pl.col("track_id").replace_strict(new, return_dtype=pl.Int64))
+    changed = renamed.with_columns(pl.col("timestamp_sec") + shift_sec, **SCENE_MIRRORED)
+    one, other = own_events(tracks), own_events(changed)
+    assert [new[event["object_id_1"]] for event in one] == [event["object_id_1"] for event in other]
+    for a, b in zip(one, other, strict=True):
+        for name in OWN_EVENT:
+            shifted = shift_sec if name in ("timestamp_sec", "start_sec", "end_sec") else 0.0
+            assert a[name] == b[name] if name == "risk_level" else a[name] + shifted == pytest.approx(b[name], rel=1e-5)
+    if speed > 9:  # 35 m at over 9 m/s for 2.4 s: under 13.4 m and 1.5 s are left
+        assert [event["object_id_1"] for event in one] == [1]

@@ -125,3 +125,30 @@ def test_ways_that_do_not_cross_have_no_conflict_and_unseen_ends_none_that_is_kn
     # The second is seen from 1 s on, when its front is past the crossing: when it entered is not known.
     north = np.stack([np.full_like(times, 5.0), 5 * times - 0.5], axis=1)
     assert math.isnan(measures.pair_post_encroachment_sec(times, east, 4.0, times + 1.0, north, 4.0))
+
+
+FEET, MINUTES = 1 / 0.3048, 1 / 60
+
+
+@given(
+    gap=st.floats(0.5, 100),
+    closing=st.floats(-20, 20),
+    own=st.floats(0.5, 40),
+    left=st.floats(-5, 5),
+    across=st.floats(-3, 3),
+)
+def test_other_units_of_length_and_time_change_the_figures_by_their_dimension(gap, closing, own, left, across):
+    """Times are free of the unit of length; DRAC is a length over a time squared."""
+
+    def all_of(length, time):
+        speed = length / time
+        flanks, drift = np.array([left, left + 1.8]) * length, np.array([across, across]) * speed
+        sizes = {"own_half_width_m": length, "own_length_m": 4.5 * length, "length_m": 4.4 * length}
+        return (
+            measures.time_to_collision_sec(gap * length, closing * speed) / time,
+            measures.time_headway_sec(gap * length, own * speed) / time,
+            measures.deceleration_to_avoid_crash_mps2(gap * length, closing * speed) / (length / time**2),
+            measures.time_to_collision_2d_sec(flanks, drift, gap * length, closing * speed, **sizes) / time,
+        )
+
+    assert all_of(FEET, MINUTES) == pytest.approx(all_of(1.0, 1.0), rel=1e-9)

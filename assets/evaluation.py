@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from autorisk_dagster.evaluation.labelled_clips import EvaluatedClips
 
 GROUP = "evaluation"
-LEARNED = "{} clips were corrected by thresholds learned from labels: held-out figures are in correction_parameters"
 
 
 @dg.asset(
@@ -112,7 +111,7 @@ def eval_metrics(
     labelled = pl.col("label_origin").is_not_null()
     outputs = reason_outputs.rows.select("video_id", "clip_id", *_OUTPUT).collect()
     protocol = labels_frozen_result("eval_metrics", ground_truth, outputs_first_made(context.instance, outputs))
-    notes = [LEARNED.format(clips.learned)] if clips.learned else []
+    notes = clips.warnings()
     notes += [] if protocol.passed else ["no evidence: labels were frozen after the outputs that they judge"]
     for note in notes:
         joined = pl.concat_str([pl.lit(note), pl.col("note").replace("", None)], separator="; ", ignore_nulls=True)
@@ -322,7 +321,7 @@ def ablation(
         {
             **reason_outputs.coverage(),
             **clips.said(),
-            "notes": [LEARNED.format(clips.learned)] if clips.learned else [],
+            "notes": clips.warnings(),
             "figures": dg.MetadataValue.md(_shown(table)),
             **_pictures(
                 finding_danger=bars_plot(blind, "average_precision", "average precision for MEDIUM or HIGH"),

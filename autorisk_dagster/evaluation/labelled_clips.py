@@ -39,7 +39,21 @@ class EvaluatedClips:
             "labels_by_origin": counts(self.table["label_origin"]),
             "labels_set_aside": counts(self.set_aside["reason"]),
             "independent_groups": self.table["group"].n_unique(),
+            "judges": counts(self.table["judge"]),
         }
+
+    def warnings(self) -> list[str]:
+        """What a reader of any figure must know, in sentences."""
+        judges = self.table["judge"].n_unique()
+        found = []
+        if judges > 1:
+            found.append(f"pools {judges} reasoners (models, prompts or adapters)")
+        if self.learned:
+            found.append(
+                f"{self.learned} clips were corrected by thresholds learned from labels: held-out figures are in "
+                "correction_parameters"
+            )
+        return found
 
 
 def evaluated_clips(

@@ -27,7 +27,7 @@ _COMPOUND: Final = re.compile(
     r"|(?:bike|bicycle|cycle|motorcycle)[ -](?:lanes?|paths?|racks?|tracks?)"
     r"|pedestrian[ -](?:crossings?|signals?|lights?|areas?|zones?|paths?|bridges?|walkways?|islands?)"
     r"|traffic[ -](?:lights?|signals?|signs?|cones?|islands?|rules?|laws?)"
-    r"|car[ -](?:parks?|horns?)|left[ -]hand[ -]drive|right of way)\b"
+    r"|(?:first|third)[ -]person|man[ -]made|car[ -](?:parks?|horns?)|left[ -]hand[ -]drive|right of way)\b"
 )
 _ENDS_SENTENCE: Final = frozenset(".;:!?()")
 _ENDS_CLAUSE: Final = frozenset(
@@ -188,7 +188,7 @@ ROAD_USERS: Final[dict[str, Concept]] = {
     "motorcycle": things("motorcycle motorbike motorcyclist moped scooter biker"),
     "car": things("car sedan suv hatchback taxi cab minivan jeep coupe"),
     "bus": things("bus coach minibus"),
-    "truck": things("truck lorry trailer tanker semi"),
+    "truck": things("truck lorry trailer tanker"),
     "train": things("train tram streetcar"),
     "vehicle": things("vehicle van pickup motorist traffic"),
     "rider": things("rider"),

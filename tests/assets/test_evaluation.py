@@ -187,3 +187,14 @@ def test_learned_thresholds_are_said_to_be_no_held_out_figure(tmp_path: Path, mo
     table = evaluate(tmp_path, truth()).output_for_node("eval_metrics")
     note = table.filter((pl.col("metric") == "accuracy") & (pl.col("stage") == "corrected")).item(0, "note")
     assert "24 clips were corrected by thresholds learned from labels" in note
+
+
+def test_two_reasoners_are_not_pooled_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = stored()
+    half = pl.when(pl.col("clip_id").str.ends_with("1")).then(pl.lit("other")).otherwise("reasoner")
+    made["reason_outputs"] = made["reason_outputs"].with_columns(reasoner=half)
+    monkeypatch.setattr("tests.assets.test_evaluation.stored", lambda _clips: made)
+    result = evaluate(tmp_path, truth())
+    assert sorted(metadata(result, "eval_metrics")["judges"].values()) == [3, 21]
+    notes = result.output_for_node("eval_metrics").drop_nulls("label_origin")["note"]
+    assert notes.str.starts_with("pools 2 reasoners").all()

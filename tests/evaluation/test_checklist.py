@@ -10,6 +10,7 @@ import pytest
 
 from autorisk_dagster import tables
 from autorisk_dagster.evaluation.checklist import (
+    CHECKS,
     action_fits_hazard,
     actors_exist,
     cause_named,
@@ -189,6 +190,21 @@ def test_nobody_is_to_steer_towards_the_hazard(action: str, holds: bool) -> None
 def test_a_cause_is_who_and_what(severity: str, reasoning: str | None, holds: bool | None) -> None:
     found = cause_named(answer(severity=severity, causal_reasoning=reasoning), facts())
     assert found.holds is holds, found.evidence
+
+
+def test_the_published_example_holds_where_it_is_so() -> None:
+    """The answer that seed 000 shows, against a person who walks across, a car, and 1.5 s to contact."""
+    said = answer(
+        severity="HIGH",
+        hazards=[hazard("Person in blue", "crossing lane", "Pedestrian")],
+        causal_reasoning="Pedestrian stepping into road while car door blocks visibility...",
+        short_term_prediction="Collision risk within 2 seconds if speed maintained...",
+        recommended_action="Emergency braking and yield to pedestrian...",
+    )
+    true, empty = facts(WALKER, LEFT_CAR, **NEAR), facts(LEFT_CAR, **NOTHING)
+    assert [check(said, true).holds for check in CHECKS.values()] == [True] * 5
+    # Only a car, and nothing approaches: nobody is there who could cross.
+    assert [check(said, empty).holds for check in CHECKS.values()] == [False, None, False, True, True]
 
 
 def world() -> tuple[pl.DataFrame, ...]:

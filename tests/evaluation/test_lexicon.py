@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from autorisk_dagster.evaluation.lexicon import ROAD_USERS, events, named, names, things
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "cosmos_reason2"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,18 @@ def test_road_users(text: str, found: set[str]) -> None:
 )
 def test_events(text: str, happens: bool) -> None:
     assert names(text, events("merge stop")) is happens
+
+
+@pytest.mark.parametrize("name", ["sample.log", "caption.log"])
+def test_a_real_answer_about_parked_cars_names_no_person(name: str) -> None:
+    """Cosmos Reason 2 on a quiet street: "a crosswalk ... indicating a pedestrian crossing area", "no visible
+    pedestrians or moving vehicles"; sedans and SUVs are parked."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"{name} of the shared data is not on this machine")
+    text = " ".join(path.read_text(encoding="utf-8").split())
+    assert "pedestrian" in text
+    assert named(text, ROAD_USERS) == {"car", "vehicle"}
 
 
 def test_forms_follow_spelling() -> None:

@@ -158,11 +158,11 @@ def read_container(path: Path) -> Contents:
         entries = list(_central_records(file, contents, directory_at, directory_size))
         at, room = 0, contents.size
         for entry in entries:
-            room -= entry.size  # entries that overlap must not make this read a file many times over
-            if room < 0:
+            if entry.size > room:  # files that overlap must not make this read the same bytes many times over
                 contents.add("container", entry.name, "its size is more than the pack holds; not read")
                 contents.entries.append(entry)
                 continue
+            room -= entry.size
             if entry.offset != at:
                 kind = "overlaps what is before it" if entry.offset < at else f"{entry.offset - at} unlisted bytes"
                 contents.add("container", entry.name, f"{kind}: begins at byte {entry.offset}, expected {at}")
@@ -332,7 +332,8 @@ def _what_is_whole(file: BinaryIO, contents: Contents) -> None:
             last = f"in {name}: {end - contents.size} of its bytes are missing"
             break
         whole, at, last = whole + 1, end, f"after {name}"
-    if contents.size < 4 or whole or last.startswith("in "):
+    file.seek(0)
+    if _LOCAL_SIGN.startswith(file.read(len(_LOCAL_SIGN))):  # also of the first bytes alone, and of none
         contents.add("truncated", "", f"the pack breaks off {last}; {whole} files are whole before that")
     else:
         contents.add("container", "", "this is no pack: it neither begins nor ends like a zip")

@@ -66,6 +66,7 @@ class Verification:
 class _Signed:
     """What the signature file says: the hash of every file, if it can be read; and whether the key vouches for it."""
 
+    present: bool = False
     subjects: dict[str, str] | None = None
     predicate: dict[str, Any] = field(default_factory=dict)
     key_id: str = ""
@@ -131,7 +132,7 @@ def differences(expected: dict[str, str], found: dict[str, str]) -> list[Finding
 def _signature(pack: Path, contents: Contents, key: SSlibKey | None, altered: list[Finding]) -> _Signed:
     """Read the envelope and check it under `key`; what is wrong with it is added to `altered`."""
     entry = next((entry for entry in contents.entries if entry.name == SIGNATURE), None)
-    signed = _Signed()
+    signed = _Signed(present=entry is not None)
     if entry is None or not entry.sha256:
         return signed
     try:
@@ -202,9 +203,9 @@ def _unlike_manifest(signed: _Signed, manifest: dict[str, Any]) -> list[Finding]
 def _status(signed: _Signed, digest: str, key: SSlibKey | None, revoked: Revocations) -> list[tuple[Verdict, Finding]]:
     """Who vouches for the pack, and whether that still holds."""
     found = []
-    if not signed.key_id:
+    if not signed.present:
         found.append((Verdict.UNSIGNED, Finding("unsigned", "", "nobody signed this pack: anybody can have made it")))
-    elif not signed.by_given_key:
+    elif signed.key_id and not signed.by_given_key:
         given = f"not the given one ({key.keyid})" if key else "not known: no key was given"
         detail = f"signed by key {signed.key_id}, which is {given}"
         found.append((Verdict.OTHER_KEY, Finding("other key", "", detail)))

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from autorisk_dagster.audit.pack import PackContents
     from autorisk_dagster.audit.reviewed import Review
 
-# What a verdict is made from. Each must be as it was materialised, by today's code and settings.
-VERDICT_INPUTS = (
+# What a verdict is made from, and what may be shown of it: as it was materialised, by today's code and settings.
+INPUTS = (
     "source_video",
     "frame_signals",
     "tracks",
@@ -39,6 +39,7 @@ VERDICT_INPUTS = (
     "reason_outputs",
     "corrected_severities",
     "severity_ranking",
+    "shareable_clips",
 )
 # In the pack where they were made; no verdict reads them.
 BESIDE = (
@@ -126,6 +127,7 @@ def audit_pack(
     reason_outputs: pl.DataFrame,
     corrected_severities: pl.DataFrame,
     severity_ranking: pl.DataFrame,
+    shareable_clips: pl.DataFrame,
     media: MediaStore,
     profiles: Profiles,
     io_manager: dg.ResourceParam[FrameStoreIOManager],
@@ -145,7 +147,7 @@ def audit_pack(
     key = context.partition_key
     found = dict(
         zip(
-            VERDICT_INPUTS,
+            INPUTS,
             (
                 source_video,
                 frame_signals,
@@ -158,6 +160,7 @@ def audit_pack(
                 reason_outputs,
                 corrected_severities,
                 severity_ranking,
+                shareable_clips,
             ),
             strict=True,
         )
@@ -183,13 +186,17 @@ def audit_pack(
         review = review_state(review_log(Path(media.root)), found)
         _refuse_unreviewed(review, profile)
         handover = Handover(media, f"{key}/handed_over", keys.credentials if keys else None)
+        if profile.privacy.hide:
+            left_out["generated/"] = (
+                "faces and number plates are not hidden in generated videos, and the profile asks it"
+            )
         if keys is None:
             left_out["signature.dsse.json"] = "not signed: no key is configured (AUTORISK_AUDIT_KEYS)"
         contents = PackContents(
             tables=found,
             profile=profile,
             clips=handover.clips(found),
-            generated=handover.generated(found),
+            generated={} if profile.privacy.hide else handover.generated(found),
             review=review,
             provenance={
                 "footage": source_video.row(0, named=True),

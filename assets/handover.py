@@ -1,5 +1,5 @@
-"""The clips and generated videos as they leave the house: the file that was judged, filtered where the profile says so,
-with its content credential where a key is configured."""
+"""The clips and generated videos as they leave the house: as `shareable_clips` says, with a content credential where a
+key is configured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from resources.media_store import MediaStore, sha256_of
 
 if TYPE_CHECKING:
     from autorisk_dagster.audit.credentials import CredentialKeys
-    from autorisk_dagster.audit.pack import ClipFilter, Video
+    from autorisk_dagster.audit.pack import Video
 
 GENERATED_BY = ("predict_videos", "counterfactuals")
 _GENERATED_FACTS = (
@@ -42,38 +42,34 @@ class Handover:
     Attributes:
         folder: in the media store
         keys: None: no content credential is attached, and the record says so
-        clip_filter: what is done to a clip's picture before it leaves (blurring goes in here); None: nothing
     """
 
     media: MediaStore
     folder: str
     keys: "CredentialKeys | None"
-    clip_filter: "ClipFilter | None" = None
     kept: set[str] = field(default_factory=set)
 
     def clips(self, found: Mapping[str, pl.DataFrame]) -> "dict[str, Video]":
         """The clips of a video, by clip id."""
         from autorisk_dagster.audit.credentials import clip_credential
-        from autorisk_dagster.audit.pack import AS_CUT
         from autorisk_dagster.audit.trace import plain
 
         source = found["source_video"].row(0, named=True)
-        answers = {row["clip_id"]: row for row in found["reason_outputs"].iter_rows(named=True)}
-        corrected = {row["clip_id"]: row for row in found["corrected_severities"].iter_rows(named=True)}
+        answers, corrected, shared = (
+            {row["clip_id"]: row for row in found[asset].iter_rows(named=True)}
+            for asset in ("reason_outputs", "corrected_severities", "shareable_clips")
+        )
         made = {}
         for clip in found["mined_clips"].iter_rows(named=True):
             clip_id = clip["clip_id"]
-            path = self._whole(clip["clip_path"], clip["clip_sha256"])
-            words = AS_CUT
-            if self.clip_filter is not None:
-                words = self.clip_filter.words
-                path = self._once(clip_id, [words, clip["clip_sha256"]], path, self.clip_filter)
-            facts = plain(clip_facts(clip, source, answers[clip_id], corrected[clip_id]) | {"privacy": words})
+            shown = shared[clip_id]
+            hidden = f"{shown['hidden_boxes']} boxes, by {shown['hidden_by']}" if shown["hidden_by"] else "nothing"
+            facts = clip_facts(clip, source, answers[clip_id], corrected[clip_id]) | {"hidden": hidden}
             made[clip_id] = self._credentialed(
                 f"clips/{clip_id}.mp4",
-                path,
-                clip_credential(facts, source),
-                {"role": "clip", "synthetic": False, "privacy": words, "made_from_sha256": clip["clip_sha256"]},
+                self._whole(shown["clip_path"], shown["clip_sha256"]),
+                clip_credential(plain(facts), source),
+                {"role": "clip", "synthetic": False, "hidden": hidden, "evidence_sha256": clip["clip_sha256"]},
             )
         return made
 
@@ -93,7 +89,7 @@ class Handover:
                     "role": "generated video, no evidence of what happened",
                     "synthetic": True,
                     "digital_source_type": SOURCE_TYPES[row["world_model"]],
-                    "made_from_sha256": row["video_sha256"],
+                    "evidence_sha256": row["clip_sha256"],
                 }
                 path = self._whole(row["video_path"], row["video_sha256"])
                 video = self._credentialed(name, path, generated_credential(facts), record)

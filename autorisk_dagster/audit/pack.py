@@ -23,7 +23,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
@@ -35,23 +35,11 @@ from autorisk_dagster.errors import InputError
 from autorisk_dagster.profile import Profile
 
 FORMAT = "autorisk-audit-pack/1"
-AS_CUT = "as cut: faces and number plates are not blurred"
 _VOLATILE = ("seconds",)  # measured anew by every run, and no part of a verdict
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
 _NO_SECRET = re.compile(r"AUTORISK_AUDIT_KEYS$")  # names a folder
 _MIN_SECRET = 8  # shorter values stand in any text by chance
 _MARKERS = (b"PRIVATE KEY-----",)
-
-
-class ClipFilter(Protocol):
-    """What is done to a clip before it leaves: the place where blurring goes in.
-
-    `words` go into the manifest and the trace; the function writes the clip to hand over at `target`.
-    """
-
-    words: str
-
-    def __call__(self, clip: Path, target: Path) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -61,8 +49,8 @@ class Video:
     Attributes:
         name: in the pack
         path: of the file that is packed
-        record: what manifest and trace say of it: `role`, `made_from_sha256`, `privacy`, `content_credential`, and for
-            a generated one `synthetic` and `digital_source_type`
+        record: what manifest and trace say of it: `role`, `evidence_sha256` (of the clip that was judged),
+            `content_credential`, `synthetic`, and what is `hidden` in a clip
     """
 
     name: str

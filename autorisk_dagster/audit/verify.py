@@ -115,17 +115,21 @@ def differences(expected: dict[str, str], found: dict[str, str]) -> list[Finding
             del extra[moved]
             findings.append(Finding("renamed", name, f"is now called {moved}"))
     findings += [Finding("added", name, "not among what was signed") for name in sorted(extra)]
-    changed = {name for name, digest in expected.items() if name in found and found[name] != digest}
-    for name in sorted(changed):
-        other = next((o for o in sorted(changed) if o != name and expected[o] == found[name] != ""), None)
-        if other is None:
+    changed = sorted(name for name, digest in expected.items() if name in found and found[name] != digest)
+    told: set[str] = set()
+    for name in changed:
+        if name in told:
+            continue
+        owners = [other for other in changed if other != name and expected[other] == found[name] != ""]
+        partner = next((other for other in owners if found[other] == expected[name] and other not in told), None)
+        if partner is not None:
+            told.add(partner)
+            findings.append(Finding("swapped", name, f"and {partner} have each other's bytes"))
+        elif owners:
+            findings.append(Finding("changed", name, f"it has the bytes of {owners[0]}"))
+        else:
             detail = "its bytes are not those that were signed" if found[name] else "its bytes could not be read"
             findings.append(Finding("changed", name, detail))
-        elif found[other] == expected[name]:
-            if name < other:
-                findings.append(Finding("swapped", name, f"and {other} have each other's bytes"))
-        else:
-            findings.append(Finding("changed", name, f"it has the bytes of {other}"))
     return findings
 
 

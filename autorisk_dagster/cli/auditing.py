@@ -139,8 +139,8 @@ def _print(pack: Path, found: Verification) -> None:
         click.echo(f"  {finding}")
     if found.verdict.name == "INTACT":
         review = found.manifest["review"]
-        open_clips = ", ".join(review["unreviewed"])
+        open_clips = ", ".join(review.get("unreviewed") or ())
         click.echo(f"  video   {found.manifest['video_id']}, {found.manifest['clips']} clips, {found.files} files")
         click.echo(f"  signed  by {found.key_id}")
-        click.echo(f"  review  {review['outcome']}{': ' + open_clips if open_clips else ''}")
+        click.echo(f"  review  {review.get('outcome')}{': ' + open_clips if open_clips else ''}")
     click.echo(f"  digest  {found.digest or 'none: there is no manifest'}")

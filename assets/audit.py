@@ -42,14 +42,8 @@ INPUTS = (
     "shareable_clips",
 )
 # In the pack where they were made; no verdict reads them.
-BESIDE = (
-    "verified_events",
-    "saliency_maps",
-    "explanation_checklist",
-    "review_queue",
-    "predict_videos",
-    "counterfactuals",
-)
+BESIDE = ("verified_events", "saliency_maps", "explanation_checklist", "predict_videos", "counterfactuals")
+POLICY = "review_queue"  # says what must be reviewed: where it was made, it must be by today's settings too
 FLEET_INPUTS = ("correction_parameters",)  # unpartitioned, and read by a verdict where it exists
 _PACKAGES = (
     "autorisk-dagster",
@@ -89,6 +83,7 @@ class _Keys:
     group_name="audit",
     kinds={"python", "zip"},
     owners=OWNERS,
+    deps=[POLICY, "verified_events", "saliency_maps", "explanation_checklist"],
     code_version=code_version(1, "audit"),
     check_specs=[
         schema_check("audit_pack"),
@@ -171,13 +166,13 @@ def audit_pack(
         origins = Origins(context)
         records = {name: origins.of(name, table, current=True) for name, table in found.items()}
         left_out = {}
-        for name in BESIDE:
+        for name in (POLICY, *BESIDE):
             table = io_manager.read(name, key)
             if table is None:
                 left_out[name] = "not run for this video"
             else:
                 found[name] = table
-                records[name] = origins.of(name, table, current=False)
+                records[name] = origins.of(name, table, current=name == POLICY)
         for name in FLEET_INPUTS:
             table = io_manager.read(name)
             if table is not None:

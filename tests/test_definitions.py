@@ -110,4 +110,3 @@ def test_a_pack_is_made_when_it_is_asked_for_and_never_by_the_way() -> None:
         assert dg.AssetKey("audit_pack") not in job.asset_layer.executable_asset_keys, name
     finalize = defs().resolve_job_def("finalize")
     assert {key.to_user_string() for key in finalize.asset_layer.executable_asset_keys} == {"audit_pack"}
-    assert finalize.run_config == {"ops": {"audit_pack": {"config": {"require_signature": True}}}}

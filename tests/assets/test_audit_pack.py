@@ -162,9 +162,10 @@ def pack(processed: House, tmp_path_factory: pytest.TempPathFactory) -> Path:
         row, path, result = processed.packed()
     assert row["pack_sha256"] == sha256_of(path) and row["size_bytes"] == path.stat().st_size
     assert row["clips"] == row["credentials"] == len(clip_ids(processed)) > 0
-    assert (row["review"], row["unreviewed"]) == ("not_run", None)  # nothing says what must be reviewed
+    wanted = processed.table("review_queue").filter(pl.col("must_review")).height
+    assert (row["review"], row["unreviewed"]) == ("unreviewed" if wanted else "complete", wanted)
     failed = {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}
-    assert failed == {"reviewed"}
+    assert failed == ({"reviewed"} if wanted else set())
     return Path(shutil.copy(path, tmp_path_factory.mktemp("pack")))
 
 
@@ -372,14 +373,19 @@ def test_a_clip_counts_as_reviewed_by_a_verdict_on_what_is_there_now(house: Hous
     assert list(state(house, queue).unreviewed) == clip_ids(house)[:1]
 
 
-def test_the_policy_gate_marks_or_refuses_what_nobody_reviewed(scratch: House) -> None:
-    store(scratch, "review_queue", [queue_row(scratch, clip) for clip in clip_ids(scratch)])
-    row, marked, _ = scratch.packed()
-    assert (row["review"], row["unreviewed"]) == ("unreviewed", len(clip_ids(scratch)))
-    assert set(json_of(marked, "manifest.json")["review"]["unreviewed"]) == set(clip_ids(scratch))
-    refuse_unreviewed(scratch)
-    refused = why(scratch.finalize())
-    assert clip_ids(scratch)[0] in refused and "must be reviewed first" in refused
+def test_the_policy_gate_marks_or_refuses_until_a_person_has_looked(house: House, pack: Path) -> None:
+    """By the queue that the graph made of this video, and the verdicts in the log."""
+    wanted = house.table("review_queue").filter(pl.col("must_review"))["clip_id"].to_list()
+    assert wanted
+    assert list(json_of(pack, "manifest.json")["review"]["unreviewed"]) == wanted
+    refuse_unreviewed(house)
+    refused = why(house.finalize())
+    assert wanted[0] in refused and "must be reviewed first" in refused
+    for clip_id in wanted:
+        confirm(house, clip_id)
+    row, reviewed, _ = house.packed()
+    assert (row["review"], row["unreviewed"]) == ("complete", 0)
+    assert json_of(reviewed, "manifest.json")["review"]["log"]["records"] == len(wanted)
 
 
 def test_a_queue_of_other_severities_is_not_believed(house: House) -> None:

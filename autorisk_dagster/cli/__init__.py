@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from autorisk_dagster.cli.auditing import audit
+from autorisk_dagster.cli.exporting import export
 from autorisk_dagster.cli.processing import demo, ingest, run, status
 from autorisk_dagster.cli.reviewing import label, labels, review
 from autorisk_dagster.cli.serving import dashboard, ui
@@ -30,6 +31,7 @@ for command in (
     ui,
     verifier,
     audit,
+    export,
     sweep,
     hold,
 ):

@@ -8,8 +8,9 @@ Clips of one group (`severity.groups`) are not independent, so neither interval 
   never over n. Where all clips are alike deff cannot be estimated: a group then counts as one clip.
 - F1 of one severity is a function of a proportion (`f1_estimate`), and has that one's interval.
 - anything else has the percentile interval of the bootstrap with groups drawn instead of clips, expanded for few groups
-  (Hesterberg 2015, section 3.3). In simulated fleets of 12 to 20 groups it covered in 89-95 % (plain percentile:
-  85-92 %, BCa: 82-94 %). Under `MIN_GROUPS` groups there is none: a bootstrap of so few says less than it seems to.
+  (Hesterberg 2015, section 3.3). How often it holds the truth of simulated fleets is in docs/evaluation.md: 91-96 %;
+  plain percentile and BCa intervals of 12 groups held it in 82-94 %. Under `MIN_GROUPS` groups there is none: a
+  bootstrap of so few says less than it seems to.
 
 Statistics are functions of weights (how often each clip was drawn), so that all resamples are computed at once.
 Not covered: what differs between a fleet's videos and the videos it will meet.

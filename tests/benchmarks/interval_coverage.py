@@ -55,11 +55,11 @@ def coverage(groups: int, most: int, alike: float, fleets: int = FLEETS) -> dict
 
 def main() -> None:
     """Print the table in Markdown."""
-    rows = {shape: coverage(*numbers) for shape, numbers in SHAPES.items()}
-    names = list(next(iter(rows.values())))
-    print(f"| {FLEETS} fleets of | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
-    for shape, found in rows.items():
-        print(f"| {shape} | {' | '.join(f'{100 * found[name]:.1f} %' for name in names)} |")
+    for shape, numbers in SHAPES.items():
+        found = coverage(*numbers)
+        if shape == next(iter(SHAPES)):
+            print(f"| {FLEETS} fleets of | {' | '.join(found)} |\n|---|{'---|' * len(found)}")
+        print(f"| {shape} | {' | '.join(f'{100 * share:.1f} %' for share in found.values())} |", flush=True)
 
 
 if __name__ == "__main__":

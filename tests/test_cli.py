@@ -174,3 +174,13 @@ def test_media_whose_time_is_over_is_swept_and_not_made_again(project: Project, 
     assert f"{key}: deleted" in project.autorisk("sweep").stdout
     assert [path.name for path in project.data.glob(f"media/{key}/**/*") if path.is_file()] == ["swept.json"]
     assert "up to date" in project.autorisk("run", video).stderr
+
+
+def test_clips_can_be_had_before_anything_is_judged(tmp_path: Path) -> None:
+    """Clips first, labels blind, then inference: the label protocol needs a way to stop after mining."""
+    project = Project(tmp_path)
+    found = project.autorisk("run", film_crossing(tmp_path / "drive.mp4", seconds=2.0), "--until", "mined_clips")
+    assert found.returncode == 0, found.stderr
+    made = {path.name for path in (project.data / "tables").iterdir()}
+    assert "mined_clips" in made and "reason_outputs" not in made
+    assert "mined_clips is there for 1 video" in found.stdout

@@ -54,6 +54,10 @@ def test_twenty_clips_are_labelled_by_keyboard_frozen_and_evaluated(browser: Bro
         for letter in "4 near":  # a digit in a note is no label
             browser.press(letter)
         browser.press("Escape")
+        browser.press("ArrowLeft")  # a note without a label is there again when one comes back
+        browser.until("document.getElementById('note').value === ''")
+        browser.press("ArrowRight")
+        browser.until("document.getElementById('note').value === '4 near'")
         browser.press("4")
         browser.until(f"{DONE} === '{CLIPS} of {CLIPS} labelled'")
         browser.press("ArrowLeft")

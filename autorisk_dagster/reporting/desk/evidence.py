@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,10 @@ NEEDED: Final = (
 QUEUE: Final = "review_queue"
 MAX_CURVES: Final = 6
 TTC_SHOWN_SEC: Final = 10.0
+GAP_SEC: Final = 0.5  # two samples further apart than this are not joined
+
+
+Point = tuple[float, float, float, float]  # time in the clip, time to contact, its bounds; all in seconds
 
 
 @dataclass(frozen=True)
@@ -187,7 +192,7 @@ def in_order(clips: Sequence[JudgedClip]) -> list[JudgedClip]:
 
 def ttc_png(clip: ClipView) -> bytes | None:
     """Time to contact of the nearest road users over the clip, with its 90 % interval; None: nothing approaches."""
-    curves: dict[int, list[tuple[float, float, float, float]]] = {}
+    curves: dict[int, list[Point]] = {}
     for sample in clip.ttc["timeline"] or []:
         value = sample["ttc_sec"]
         if value is not None and math.isfinite(value) and value <= TTC_SHOWN_SEC:
@@ -202,7 +207,7 @@ def ttc_png(clip: ClipView) -> bytes | None:
     axes = figure.subplots()
     nearest = sorted(curves, key=lambda track: min(point[1] for point in curves[track]))[:MAX_CURVES]
     for track in nearest:
-        at, value, low, high = (list(each) for each in zip(*curves[track], strict=True))
+        at, value, low, high = (list(each) for each in zip(*_with_gaps(curves[track]), strict=True))
         color = track_color(track)
         axes.fill_between(at, low, high, color=color, alpha=0.15, linewidth=0)
         axes.plot(at, value, color=color, linewidth=1.4, marker=".", markersize=3)
@@ -226,3 +231,13 @@ def ttc_png(clip: ClipView) -> bytes | None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def _with_gaps(points: Sequence[Point]) -> list[Point]:
+    """The points, with one that is not a number where samples are too far apart to be joined."""
+    found = list(points[:1])
+    for before, point in pairwise(points):
+        if point[0] - before[0] > GAP_SEC:
+            found.append((before[0], math.nan, math.nan, math.nan))
+        found.append(point)
+    return found

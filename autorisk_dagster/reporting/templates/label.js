@@ -10,16 +10,20 @@
   const undone = [];  // what undo brings back: {key, severity, note}
   let at = 0;
   let busy = false;
+  let noting = Promise.resolve();  // the note that is being saved: a label waits for it
+  const drafts = new Map();  // notes on clips that have no label yet, by key
 
   const open = () => state.clips.findIndex((clip) => clip.severity === null);
   const labelled = () => state.clips.filter((clip) => clip.severity !== null).length;
 
   const show = (index) => {
+    const left = state.clips[at];
+    if (left.severity === null) drafts.set(left.key, note.value);
     at = Math.min(Math.max(index, 0), state.clips.length - 1);
     const clip = state.clips[at];
     const source = `/clip/${clip.key}`;
     if (video.getAttribute("src") !== source) { video.src = source; desk.play(video); }
-    note.value = clip.note;
+    note.value = clip.severity === null ? drafts.get(clip.key) ?? "" : clip.note;
     paint();
   };
 
@@ -58,6 +62,7 @@
   };
 
   const label = async (severity) => {
+    await noting;
     if (busy || state.frozen_at !== null) return;
     const before = { ...state.clips[at] };
     if (!(await save(before.key, severity, note.value))) return;
@@ -108,7 +113,7 @@
   byId("freeze").addEventListener("click", ask);
   byId("previous").addEventListener("click", () => show(at - 1));
   byId("next").addEventListener("click", () => show(at + 1));
-  note.addEventListener("blur", keepNote);
+  note.addEventListener("blur", () => { noting = keepNote(); });
   desk.keys({
     1: () => label("NONE"), 2: () => label("LOW"), 3: () => label("MEDIUM"), 4: () => label("HIGH"),
     " ": () => desk.toggle(video),

@@ -68,15 +68,16 @@ Drives have 1 to 8 clips; coverage is of clips of new drives, averaged by drive,
 enough labelled drives for a promise. *Set size*: severities in a set; *of one*: sets of one severity; *asked
 for*: sets that ask for a review by the default profile (three severities or more, or HIGH among them where the final
 severity is lower); *promised*: share of clips with such a set. The promise is at least 90 %. Scores with few values
-(votes; distance, the steps from the final severity) cannot stop at 90 % and hold more.
+(votes; distance, the steps from the final severity) cannot stop at 90 % and hold more. By final severity: % with half
+the width of the interval; with 12 drives few fleets have 9 of one severity.
 
 | score | thresholds | labelled drives | held | NONE | LOW | MEDIUM | HIGH | set size | of one | asked for | promised |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 {sets}
 
 For comparison, every clip counted singly, {drives} drives: {singly}.
-Single fleets vary: with letters and {drives} drives {under:.0%} of the fleets hold less than
-85 %. The promise is over fleets and clips, not for one fleet.
+Single fleets vary: with letters and {drives} drives {under:.0%} of the fleets hold less than 85 %. The promise is over
+fleets and clips, not for one fleet.
 
 With one clip a drive, at least 9 drives of a final severity are needed for any promise at 90 %; with fewer the set is
 all four severities, and it is said that it is so for want of labels.
@@ -193,7 +194,7 @@ def picture(path: Path, leaks: Sequence[Leak], sets: Sequence[Promise]) -> None:
 
 
 def _set_row(each: Promise) -> str:
-    by_severity = " | ".join(f"{each.held_by_severity[name].value:.1%}" for name in SEVERITIES)
+    by_severity = " | ".join(_give(each.held_by_severity[name]) for name in SEVERITIES)
     return (
         f"| {each.kind} | {each.thresholds} | {each.drives} | {_share(each.held)} | {by_severity} | "
         f"{each.size.value:.2f} | {each.single.value:.0%} | {each.asked.value:.0%} | {each.promised.value:.0%} |"
@@ -202,6 +203,10 @@ def _set_row(each: Promise) -> str:
 
 def _share(mean: Mean) -> str:
     return f"{mean.value:.1%} ({_range(mean.low, mean.high, 1)})"
+
+
+def _give(mean: Mean) -> str:
+    return f"{100 * mean.value:.1f} ± {50 * (mean.high - mean.low):.1f}"
 
 
 def _range(low: float, high: float, digits: int = 0) -> str:

@@ -7,6 +7,8 @@ sees, are left out.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import polars as pl
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from autorisk_dagster import tables
 from autorisk_dagster.kinematics.conflict_measures import conflict_measures
 from autorisk_dagster.kinematics.near_miss_v2 import find_near_misses_v2
+from autorisk_dagster.kinematics.own_path import camera_stays
 from autorisk_dagster.mining.one_pass import perceive
 from autorisk_dagster.perception.nanodet import NanoDetDetector
 from autorisk_dagster.profile import CameraSettings, NearMissV2Settings, PerceptionSettings
@@ -26,12 +29,17 @@ VIDEOS = KITTI.parent / "video"
 NO_CONFLICTS = tables.empty(tables.CONFLICT_MEASURES)
 
 
-def events_of(name):
+@functools.cache
+def seen_in(name):
     path = VIDEOS / f"{name}.mp4"
     facts = probe(path)
     seen = perceive(path, facts.duration_sec, NanoDetDetector(), PerceptionSettings(), lambda _: None)
-    frame = (facts.width_px, facts.height_px)
-    return find_near_misses_v2(seen.tracks, NO_CONFLICTS, frame, min(10.0, facts.mean_fps), NearMissV2Settings())
+    return seen, (facts.width_px, facts.height_px), min(10.0, facts.mean_fps)
+
+
+def events_of(name, conflicts=NO_CONFLICTS):
+    seen, frame, rate_hz = seen_in(name)
+    return find_near_misses_v2(seen.tracks, conflicts, frame, rate_hz, NearMissV2Settings())
 
 
 @pytest.mark.skipif(not VIDEOS.is_dir(), reason="needs ../shared/data/video")
@@ -46,6 +54,21 @@ def test_the_collision_of_the_sedan_and_the_suv_is_found():
 @pytest.mark.parametrize("name", ["residential_parked", "highway_two_cars_negative"])
 def test_quiet_footage_has_no_event(name):
     assert events_of(name).is_empty()
+
+
+@pytest.mark.skipif(not VIDEOS.is_dir(), reason="needs ../shared/data/video")
+@pytest.mark.parametrize(
+    ("name", "stays"),
+    [("intersection_crash", True), ("residential_parked", False), ("highway_two_cars_negative", False)],
+)
+def test_a_fixed_camera_is_told_and_has_no_event_of_its_own(name, stays):
+    """The wreck that slides past under the fixed camera was once a collision course with it."""
+    seen, frame, _ = seen_in(name)
+    assert camera_stays(seen.ego_motion) == stays
+    conflicts = conflict_measures(seen.tracks, seen.ego_motion, frame, CameraSettings())
+    events = events_of(name, conflicts)
+    assert events.filter(pl.col("object_id_2").is_null()).is_empty()
+    assert events.filter(pl.col("risk_level") == "High").height == (1 if stays else 0)
 
 
 @pytest.mark.skipif(not KITTI.is_dir(), reason="needs ../shared/data/kitti_tracking")

@@ -15,6 +15,7 @@ import yaml
 torch = pytest.importorskip("torch", reason="the local back end needs the extra `models`")
 
 from assets.reasoning import INPUTS, ReasoningConfig, reason_outputs
+from assets.training import promoted_adapter
 from autorisk_dagster import tables
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.partitions import videos
@@ -27,6 +28,7 @@ from resources.media_store import MediaStore, sha256_of
 from resources.profiles import Profiles
 from resources.progress import Progress
 from resources.reasoners import Reasoners
+from resources.trainers import Trainers
 from tests import tiny_cosmos
 from tests.reasoning.endpoint import Script, serving
 from tests.reasoning.model_endpoint import answering
@@ -91,7 +93,7 @@ class Batch:
         data = self.folder
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         return dg.materialize(
-            [reason_outputs, *(dg.AssetSpec(name, partitions_def=videos) for name in INPUTS)],
+            [reason_outputs, promoted_adapter, *(dg.AssetSpec(name, partitions_def=videos) for name in INPUTS)],
             selection=[reason_outputs],
             instance=self.instance,
             tags=tags if first != last else None,
@@ -105,6 +107,7 @@ class Batch:
                 "profiles": Profiles(folder=str(data / "configs")),
                 "reasoners": Reasoners(device_map="cpu"),
                 "progress": Progress(),
+                "trainers": Trainers(root=str(data / "adapters")),
             },
         )
 
@@ -196,6 +199,11 @@ def test_a_batch_records_checks_versions_and_origin_for_each_video(batch: Batch,
     tags = [{name for name in entry.tags or {} if name.startswith("dagster/")} for entry in made.values() if entry]
     kept = {"dagster/code_version", "dagster/data_version", "dagster/data_version_is_user_provided"}
     assert kept <= tags[0] and kept <= tags[1]
+    # of a batch as of a single video: another promoted adapter will mark it as stale
+    promoted = {
+        (entry.tags or {}).get("dagster/input_data_version/promoted_adapter") for entry in made.values() if entry
+    }
+    assert promoted == {"INITIAL"}
     history = batch.instance.event_log_storage.get_asset_check_execution_history(
         dg.AssetCheckKey(dg.AssetKey("reason_outputs"), "every_clip_has_an_outcome"), limit=10
     )

@@ -30,7 +30,7 @@ from resources.progress import Progress
     group_name="mining",
     kinds={"video", "polars"},
     owners=OWNERS,
-    code_version=code_version(3, "mining"),
+    code_version=code_version(4, "mining"),
     check_specs=[
         schema_check("mined_clips"),
         dg.AssetCheckSpec(

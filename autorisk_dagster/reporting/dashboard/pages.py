@@ -34,6 +34,11 @@ PAGES: Final = (
 WORST_CLIPS: Final = 10
 LISTED_VIDEOS: Final = 200
 GALLERY: Final = 60
+LISTED_ERRORS: Final = 40
+STAGES: Final = ("majority", "reasoner", "corrected", "difference")
+BEFORE_AFTER: Final = (
+    *("accuracy", "accuracy_of_judged", "macro_f1", "quadratic_kappa", "mean_absolute_error", "mean_signed_error"),
+)
 OVERALL: Final = ("accuracy", "macro_f1", "quadratic_kappa")
 
 
@@ -171,6 +176,7 @@ def _evaluation(context: SiteContext) -> dict[str, Any]:
                 "origin": origin,
                 "key": key,
                 "matrices": matrices,
+                "before_after": _before_after(table),
                 "overall": table.filter(pl.col("class").is_null() & (pl.col("metric") != "checklist")),
                 "by_class": table.filter(
                     pl.col("class").is_not_null() & ~pl.col("metric").is_in(["confusion", "checklist"])
@@ -180,13 +186,24 @@ def _evaluation(context: SiteContext) -> dict[str, Any]:
         )
     return {
         "figures": drawn,
+        "stages": STAGES,
         "made": metrics is not None,
         "blocks": blocks,
         "labelled": context.fleet["ground_truth"].height if "ground_truth" in context.fleet else None,
-        "errors": errors.filter(pl.col("verdict") != "right").head(100).to_dicts() if errors is not None else None,
+        "errors": errors.filter(pl.col("verdict") != "right").head(LISTED_ERRORS).to_dicts()
+        if errors is not None
+        else None,
         "error_count": errors.filter(pl.col("verdict") != "right").height if errors is not None else 0,
         "compared": errors.height if errors is not None else 0,
     }
+
+
+def _before_after(table: pl.DataFrame) -> list[tuple[str, list[dict[str, Any] | None]]]:
+    """A metric a row, a stage a column; None where a stage has no such figure."""
+    overall = table.filter(pl.col("class").is_null())
+    found = {(row["metric"], row["stage"]): row for row in overall.iter_rows(named=True)}
+    rows = [(metric, [found.get((metric, stage)) for stage in STAGES]) for metric in BEFORE_AFTER]
+    return [(metric, cells) for metric, cells in rows if any(cells)]
 
 
 def _confusion(rows: pl.DataFrame) -> tuple[dict[tuple[str, str], int], list[str]]:

@@ -156,6 +156,7 @@ def _worst_first(video: VideoSummary) -> tuple[Any, ...]:
 def _evaluation(context: SiteContext) -> dict[str, Any]:
     metrics = context.fleet.get("eval_metrics")
     errors = context.fleet.get("error_analysis")
+    wrong = errors.filter(pl.col("verdict") != "right") if errors is not None else None
     blocks = []
     drawn: dict[str, Any] = {}
     for origin, table in _by_origin(metrics):
@@ -190,10 +191,8 @@ def _evaluation(context: SiteContext) -> dict[str, Any]:
         "made": metrics is not None,
         "blocks": blocks,
         "labelled": context.fleet["ground_truth"].height if "ground_truth" in context.fleet else None,
-        "errors": errors.filter(pl.col("verdict") != "right").head(LISTED_ERRORS).to_dicts()
-        if errors is not None
-        else None,
-        "error_count": errors.filter(pl.col("verdict") != "right").height if errors is not None else 0,
+        "errors": wrong.head(LISTED_ERRORS).to_dicts() if wrong is not None else None,
+        "error_count": wrong.height if wrong is not None else 0,
         "compared": errors.height if errors is not None else 0,
     }
 

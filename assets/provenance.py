@@ -4,7 +4,7 @@ import datetime as dt
 import hashlib
 import platform
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -27,6 +27,7 @@ class Origins:
     """The history of one run's partition, as the run sees it."""
 
     context: dg.AssetExecutionContext
+    _latest: dict[dg.AssetKey, dg.EventLogRecord | None] = field(default_factory=dict)  # asked for once a run
 
     def of(self, asset: str, table: pl.DataFrame, *, current: bool, partitioned: bool = True) -> dict[str, Any]:
         """Where `table` comes from.
@@ -42,7 +43,7 @@ class Origins:
                 that are others now, or failed a blocking check.
         """
         key = dg.AssetKey(asset)
-        record = self._latest(key, partitioned=partitioned)
+        record = self._now(key, partitioned=partitioned)
         if record is None or record.asset_materialization is None:
             raise InputError(f"Dagster knows of no materialisation of {asset}; make it again: autorisk run")
         tags = record.asset_materialization.tags or {}
@@ -65,7 +66,12 @@ class Origins:
             "checks": self._checks(key, record.run_id),
         }
 
-    def _latest(self, key: dg.AssetKey, *, partitioned: bool, before: int | None = None) -> dg.EventLogRecord | None:
+    def _now(self, key: dg.AssetKey, *, partitioned: bool) -> dg.EventLogRecord | None:
+        if key not in self._latest:
+            self._latest[key] = self._fetch(key, partitioned=partitioned)
+        return self._latest[key]
+
+    def _fetch(self, key: dg.AssetKey, *, partitioned: bool, before: int | None = None) -> dg.EventLogRecord | None:
         filters = dg.AssetRecordsFilter(
             asset_key=key,
             asset_partitions=[self.context.partition_key] if partitioned else None,
@@ -84,8 +90,10 @@ class Origins:
             )
         for parent in sorted(node.parent_keys):
             partitioned = not graph.has(parent) or graph.get(parent).partitions_def is not None
-            now = self._latest(parent, partitioned=partitioned)
-            then = self._latest(parent, partitioned=partitioned, before=record.storage_id)
+            now = self._now(parent, partitioned=partitioned)
+            if now is None or now.storage_id < record.storage_id:
+                continue
+            then = self._fetch(parent, partitioned=partitioned, before=record.storage_id)
             if _data_version(now) != _data_version(then):
                 raise InputError(
                     f"{asset} was made from another {parent.to_user_string()} than is there now. Make it again: "

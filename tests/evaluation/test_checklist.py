@@ -209,7 +209,7 @@ def test_the_published_example_holds_where_it_is_so() -> None:
 
 def world() -> tuple[pl.DataFrame, ...]:
     """One clip from 0 to 2 s: a car comes nearer left of the middle, on a collision course at 1.2 to 1.4 s to contact;
-    another car, on the right, is in the video only after the clip."""
+    a bus, on the right, is in the video only after the clip, from its very end."""
     boxes, measures = [], []
     for step in range(40):
         at = step / 10
@@ -217,7 +217,13 @@ def world() -> tuple[pl.DataFrame, ...]:
         shown, track, middle = car if car[0] else (True, 2, 900.0)
         boxes.append(
             dict.fromkeys(tables.TRACKS)
-            | {"frame_index": step, "timestamp_sec": at, "track_id": track, "road_user": "vehicle", "label": "car"}
+            | {
+                "frame_index": step,
+                "timestamp_sec": at,
+                "track_id": track,
+                "road_user": "vehicle",
+                "label": "car" if track == 1 else "bus",
+            }
             | {"x1_px": middle - 50, "x2_px": middle + 50, "y1_px": 300.0, "y2_px": 400.0, "still": False}
         )
         measures.append(
@@ -262,4 +268,5 @@ def test_the_checklist_of_a_clip_reads_its_own_samples_only() -> None:
     evidence = dict(table.select("item", "evidence").iter_rows())
     assert "car #1 was 27 % left of it, in the own path" in evidence["relation_holds"]
     assert evidence["prediction_fits_ttc"].startswith("no contact predicted, but 3 samples on a collision course")
+    assert evidence["actors_exist"] == "names car; detected: car"  # the bus's first sample is at the clip's end
     assert table["clip_sha256"].unique().to_list() == ["ab"]

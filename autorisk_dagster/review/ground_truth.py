@@ -49,13 +49,14 @@ def collect(
     left_out: list[Row] = []
     blind: dict[str, list[Row]] = {}
     for each in sets:
-        reason = _set_fault(each, frozen)
+        freezing = _freezing(each, frozen)
         for label in each.table.iter_rows(named=True):
-            fault = reason or _clip_fault(label["clip_id"], each, known)
-            if fault:
-                left_out.append(_left(label["clip_id"], each.name, label["severity"], fault))
+            clip_id = label["clip_id"]
+            usable = freezing if isinstance(freezing, str) else _watched(clip_id, freezing, known)
+            if isinstance(usable, str):
+                left_out.append(_left(clip_id, each.name, label["severity"], usable))
             else:
-                blind.setdefault(label["clip_id"], []).append(_blind_row(label, each, known[label["clip_id"]]))
+                blind.setdefault(clip_id, []).append(_blind_row(label, each, usable, known[clip_id]))
     rows: dict[str, Row] = {}
     for clip_id, labels in blind.items():
         one = _one(labels)
@@ -75,21 +76,22 @@ def collect(
     return GroundTruth(table, pl.DataFrame(left_out, schema=LEFT_OUT).sort("clip_id", "source"), agreement(blind))
 
 
-def _set_fault(label_set: LabelSet, frozen: Mapping[str, Freezing]) -> str | None:
+def _freezing(label_set: LabelSet, frozen: Mapping[str, Freezing]) -> Freezing | str:
+    """The freezing of a set, or why it does not judge."""
     if label_set.freezing is None:
         return "the label set is not frozen"
     if frozen.get(label_set.name) != label_set.freezing:
         return "the review log does not hold this freezing"
-    return None
+    return label_set.freezing
 
 
-def _clip_fault(clip_id: str, label_set: LabelSet, known: Mapping[str, Row]) -> str | None:
+def _watched(clip_id: str, freezing: Freezing, known: Mapping[str, Row]) -> Freezing | str:
+    """The freezing, if the clip that was watched is the one there is now, or why its label does not count."""
     if clip_id not in known:
         return "the clip is gone"
-    assert label_set.freezing is not None
-    if label_set.freezing.clips[clip_id] != known[clip_id]["clip_sha256"]:
+    if freezing.clips[clip_id] != known[clip_id]["clip_sha256"]:
         return "the clip is another file now"
-    return None
+    return freezing
 
 
 def _review_fault(review: Standing, known: Mapping[str, Row], blind: Row | None) -> str | None:
@@ -107,8 +109,7 @@ def _review_fault(review: Standing, known: Mapping[str, Row], blind: Row | None)
     return None
 
 
-def _blind_row(label: Row, label_set: LabelSet, clip: Row) -> Row:
-    assert label_set.freezing is not None
+def _blind_row(label: Row, label_set: LabelSet, freezing: Freezing, clip: Row) -> Row:
     return {
         **{name: clip[name] for name in ("video_id", "clip_id", "clip_sha256", "start_sec", "end_sec")},
         **{name: label[name] for name in ("drive", "severity", "labelled_at", "note")},
@@ -116,7 +117,7 @@ def _blind_row(label: Row, label_set: LabelSet, clip: Row) -> Row:
         "origin": "label_file",
         "label_set": label_set.name,
         "label_set_sha256": label_set.sha256,
-        "frozen_at": label_set.freezing.time.astimezone(UTC),
+        "frozen_at": freezing.time.astimezone(UTC),
         "judged_output_sha256": None,
     }
 

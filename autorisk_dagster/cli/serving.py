@@ -50,7 +50,7 @@ def ui(host: str, port: int, read_only: bool) -> None:
     workspace = ["-w", str(ROOT / "workspace.yaml")]
     web = [sys.executable, "-m", "autorisk_dagster.cli.webserver", "--host", host, "--port", str(port), *workspace]
     commands = (
-        [[*web, "--read-only"]] if read_only else [web, [sys.executable, "-m", "dagster", "daemon", "run", *workspace]]
+        [[*web, "--read-only"]] if read_only else [web, [sys.executable, "-m", "dagster._daemon", "run", *workspace]]
     )
     sys.exit(_together(commands, {**os.environ, "AUTORISK_DATA": str(data_folder())}))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,9 +24,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def digest(self) -> str:
-        """16 hex digits that change when, and only when, a setting in this section changes."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+    def digest(self, only: Collection[str] | None = None) -> str:
+        """16 hex digits that change when, and only when, a setting in this section, or among `only`, changes."""
+        text = json.dumps(self.model_dump(mode="json", include=None if only is None else set(only)), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -273,6 +274,44 @@ class PrivacySettings(Section):
     )
 
 
+class PredictionSettings(Section):
+    """The world model that shows what happens next, and what could have. Nothing else is ever tried in its place; the
+    guardrail of a generative model has no setting."""
+
+    world_model: Literal["kinematic", "cosmos"] = "kinematic"
+    family: Literal["predict2", "predict2.5"] = Field(
+        "predict2", description="cosmos: which pipeline loads the weights"
+    )
+    model: str = Field("nvidia/Cosmos-Predict2-2B-Video2World", description="cosmos: hub id on this disk, or folder")
+    revision: str | None = Field(None, description="cosmos: of a hub id")
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    severities: tuple[Literal["NONE", "LOW", "MEDIUM", "HIGH"], ...] = ("MEDIUM", "HIGH")
+    counterfactual_severities: tuple[Literal["NONE", "LOW", "MEDIUM", "HIGH"], ...] = ("HIGH",)
+    predict_from: Literal["clip_end", "danger"] = Field(
+        "clip_end", description="moment that predict_videos goes on from"
+    )
+    counterfactual_from: Literal["clip_end", "danger"] = Field("danger", description="moment that the pairs go on from")
+    width_px: int = Field(832, ge=64, le=1920)
+    height_px: int = Field(480, ge=64, le=1080)
+    frames: int = Field(49, ge=5, le=121, description="of a video, 4 k + 1")
+    fps: float = Field(16.0, ge=1, le=60)
+    steps: int = Field(35, ge=1, le=200, description="cosmos: of the denoiser")
+    guidance: float = Field(7.0, ge=0, le=30, description="cosmos: classifier-free guidance")
+    seed: int = Field(42, ge=0, description="cosmos: of predict_videos")
+    danger_seed: int = Field(42, ge=0, description="cosmos")
+    safe_seed: int = Field(137, ge=0, description="cosmos")
+    braking_mps2: float = Field(6.0, gt=0, le=12, description="kinematic: the own car's braking in the safe variant")
+    reaction_sec: float = Field(0.7, ge=0, le=5, description="kinematic: before it brakes")
+
+    @model_validator(mode="after")
+    def sizes_that_the_model_takes(self) -> PredictionSettings:
+        if self.frames % 4 != 1:
+            raise ValueError(f"frames must be 4 k + 1 (the model compresses time by 4), got {self.frames}")
+        if self.width_px % 16 or self.height_px % 16:
+            raise ValueError(f"width_px and height_px must be multiples of 16, got {self.width_px} x {self.height_px}")
+        return self
+
+
 class DetectorSettings(Section):
     """Which detector looks at the frames. Nothing else is ever tried in its place."""
 
@@ -299,6 +338,7 @@ class Profile(Section):
     review: ReviewSettings = ReviewSettings()
     training: TrainingSettings = TrainingSettings()
     audit: AuditSettings = AuditSettings()
+    prediction: PredictionSettings = PredictionSettings()
 
 
 def load_profile(name: str, folder: Path) -> Profile:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -57,14 +57,21 @@ class Mp4Writer:
 
     Frames' times must rise; the file's time 0 is the first frame. Sound is one run of samples that starts with the
     first frame; either may be written ahead of the other (what waits is held in memory, coded). An odd edge loses one
-    pixel. The last frame is shown as long as the one before it, or as `close` is told. A writer that is left by an
-    exception deletes its file.
+    pixel. The last frame is shown as long as the one before it, or as `close` is told. `tags` are those that mp4 knows:
+    title, comment, description and the like. A writer that is left by an exception deletes its file.
 
     Raises:
         InputError: a time that does not rise, a frame of another size, a rate that AAC does not have, no frame.
     """
 
-    def __init__(self, target: Path, width: int, height: int, audio_rate_hz: int | None = None) -> None:
+    def __init__(
+        self,
+        target: Path,
+        width: int,
+        height: int,
+        audio_rate_hz: int | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         if width < 2 or height < 2:
             raise InputError(f"{target.name}: a video must be at least 2 x 2 px, got {width} x {height}")
         if audio_rate_hz is not None:
@@ -78,6 +85,7 @@ class Mp4Writer:
             None  # the last coded frame: its duration is known when the next one comes
         )
         self._output = av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"})
+        self._output.metadata.update(tags or {})
         self._video = self._output.add_stream("libx264", rate=30, options=dict(_ENCODER))
         context = self._video.codec_context
         self._video.width, self._video.height, self._video.pix_fmt = width // 2 * 2, height // 2 * 2, "yuv420p"

@@ -95,12 +95,8 @@ def predict_videos(
         studio = _Studio(context, profile, world_models.get(profile), detectors, answers, media, "predictions")
         orders = _wanted(mined_clips, reason_outputs, corrected_severities, "predict")
         with progress.over(context.log, "videos made", float(len(orders))) as report:
-            rows = [
-                row
-                for row in studio.rows(
-                    orders, seen, profile.prediction.severities, profile.prediction.predict_from, report
-                )
-            ]
+            settings = profile.prediction
+            rows = list(studio.rows(orders, seen, settings.severities, settings.predict_from, report))
     except AutoRiskError as error:
         raise failure(error) from error
     table = tables.frame(rows, tables.PREDICT_VIDEOS)

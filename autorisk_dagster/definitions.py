@@ -31,6 +31,7 @@ from resources.progress import Progress
 from resources.reasoners import Reasoners
 from resources.trainers import Trainers
 from resources.verifiers import Verifiers
+from resources.world_models import WorldModels
 
 
 @dg.definitions
@@ -64,6 +65,9 @@ def defs() -> dg.Definitions:
             ),
             "hiders": Hiders(),
             "verifiers": Verifiers(root=str(data / "verification")),
+            "world_models": WorldModels(
+                root=str(data / "world_models"), device=os.environ.get("AUTORISK_DEVICE", "auto")
+            ),
             "answers": AnswerStore(root=str(data / "answers")),
             "progress": Progress(console=os.environ.get("AUTORISK_PROGRESS") == "1"),
         },

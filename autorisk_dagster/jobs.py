@@ -21,6 +21,8 @@ PER_VIDEO = (
     "severity_ranking",
     "shareable_clips",
     "review_queue",
+    "predict_videos",
+    "counterfactuals",
     "safety_report",
     "safety_narrative",
 )

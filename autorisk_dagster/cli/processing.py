@@ -31,8 +31,13 @@ if TYPE_CHECKING:
 
     from autorisk_dagster.samples import ApproachTruth
 
-# Columns that name files in the media store.
-_FILES = {"mined_clips": "clip_path", "saliency_maps": "overlay_path", "shareable_clips": "clip_path"}
+_FILES = {  # columns that name files in the media store
+    "mined_clips": ("clip_path",),
+    "saliency_maps": ("overlay_path",),
+    "predict_videos": ("video_path",),
+    "counterfactuals": ("video_path", "comparison_path"),
+    "shareable_clips": ("clip_path",),
+}
 _PAGES = {"safety_report": "report.html", "safety_narrative": "narrative.md"}
 _STYLES = {"HIGH": "bold red", "MEDIUM": "dark_orange", "LOW": "yellow", "NONE": "green"}
 
@@ -247,7 +252,11 @@ def _stored(key: str, asset: str) -> bool:
         profile: str = _read(key, asset).item(0, "profile")
         return profile == SourceLedger(data_folder() / "sources").get(key).profile
     if asset in _FILES:
-        return _all_there(key, _read(key, asset)[_FILES[asset]].drop_nulls())
+        table = _read(key, asset)
+        if asset in ("predict_videos", "counterfactuals") and (table["outcome"] == "failed").any():
+            return False  # a video that failed is tried again; those that are there are kept
+        files = [file for column in _FILES[asset] for file in table[column].drop_nulls()]
+        return _all_there(key, files)
     return True
 
 

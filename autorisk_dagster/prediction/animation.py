@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from autorisk_dagster.kinematics.camera import Array
 from autorisk_dagster.prediction.contact import Contact
-from autorisk_dagster.prediction.forecast import Array, Braking, Carried
+from autorisk_dagster.prediction.forecast import Braking, Carried
 from autorisk_dagster.prediction.picture import Image, Letterbox, letterbox, letterboxed
 
 FADE_SEC: Final = 0.5
@@ -185,9 +186,9 @@ def _cut_out(picture: Image, box: Array) -> _CutOut:
         if LIKELY_SHARE[0] <= likely.sum() / max(whole.sum(), 1) <= LIKELY_SHARE[1]:
             found = likely
     soft = max(3, round(0.03 * max(crop.shape[:2])) | 1)
-    found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((soft, soft), np.uint8))
-    alpha = cv2.GaussianBlur(found.astype(np.float32), (soft, soft), 0)
-    return _CutOut(crop.copy(), alpha, left, top)
+    closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((soft, soft), np.uint8))
+    alpha = cv2.GaussianBlur(closed.astype(np.float32), (soft, soft), 0)
+    return _CutOut(crop.copy(), cast("NDArray[np.float32]", alpha), left, top)
 
 
 def _without(picture: Image, layers: Sequence[_Layer]) -> Image:
@@ -213,7 +214,7 @@ def _faded(ground: Image, fade: float) -> Image:
     """The held background, greyer and darker by `fade`, 0 to 1."""
     grey = cv2.cvtColor(cv2.cvtColor(ground, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     kept = 1.0 - DARK_SHARE * fade
-    return cv2.addWeighted(ground, kept * (1.0 - GREY_SHARE * fade), grey, kept * GREY_SHARE * fade, 0.0)
+    return cast("Image", cv2.addWeighted(ground, kept * (1.0 - GREY_SHARE * fade), grey, kept * GREY_SHARE * fade, 0.0))
 
 
 def _ring(picture: Image, layers: Sequence[_Layer], index: int) -> None:

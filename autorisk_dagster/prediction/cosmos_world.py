@@ -57,8 +57,8 @@ class CosmosWorld:
         BackendError: the weights are not on this disk.
     """
 
-    name: Final = "cosmos"
-    keeps: Final = True
+    name = "cosmos"
+    keeps = True
 
     def __init__(self, settings: PredictionSettings, machine: Machine, child: str = CHILD) -> None:
         """`child` is the module that makes one video; only tests give another."""

@@ -23,10 +23,10 @@ from autorisk_dagster.prediction import animation, contact, forecast
 from autorisk_dagster.prediction.animation import Scene, animate
 from autorisk_dagster.prediction.contact import Contact, predicted_contacts
 from autorisk_dagster.prediction.forecast import NO_REACTION, Braking, carried_forward
+from autorisk_dagster.prediction.moment import Moment
 from autorisk_dagster.prediction.picture import LABELS, with_strip
-from autorisk_dagster.prediction.world_model import Generated, Moment, Order
+from autorisk_dagster.prediction.world_model import Generated, Order
 from autorisk_dagster.profile import PredictionSettings
-
 
 READS: Final = ("width_px", "height_px", "frames", "fps", "braking_mps2", "reaction_sec")
 
@@ -34,9 +34,9 @@ READS: Final = ("width_px", "height_px", "frames", "fps", "braking_mps2", "react
 class KinematicWorld:
     """Carries road users forward by `prediction.forecast`."""
 
-    name: Final = "kinematic"
-    model_id: Final = "kinematic-forecast-1"
-    keeps: Final = False  # made faster than it is looked up, and from more than a key would hold
+    name = "kinematic"
+    model_id = "kinematic-forecast-1"
+    keeps = False  # made faster than it is looked up, and from more than a key would hold
 
     def __init__(self, settings: PredictionSettings) -> None:
         self._settings = settings

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import cv2
 import numpy as np
@@ -58,7 +58,7 @@ def lowest_neighbour_ssim(pictures: Sequence[Image]) -> float:
         back = cv2.remap(
             after, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        lowest = min(lowest, _ssim(before, back))
+        lowest = min(lowest, _ssim(before, cast("Image", back)))
     return lowest
 
 
@@ -89,18 +89,17 @@ def actors_found(pictures: Sequence[Image], actors: Sequence[Actor], detector: D
 
 
 def _grey(picture: Image) -> Image:
-    shown = cv2.cvtColor(picture[: picture.shape[0] - STRIP_PX], cv2.COLOR_BGR2GRAY)
+    shown = cast("Image", cv2.cvtColor(picture[: picture.shape[0] - STRIP_PX], cv2.COLOR_BGR2GRAY))
     scale = SHORT_EDGE_PX / min(shown.shape)
     if scale >= 1:
         return np.ascontiguousarray(shown)
-    small: Image = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return small
+    return cast("Image", cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
 
 
 def _ssim(one: Image, other: Image) -> float:
     from skimage.metrics import structural_similarity  # costs 0.3 s to import
 
-    return float(structural_similarity(one, other))
+    return float(structural_similarity(one, other))  # type: ignore[no-untyped-call]
 
 
 def _iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -28,6 +28,8 @@ GREY_SHARE: Final = 0.75  # of the held background's colour that is taken out
 DARK_SHARE: Final = 0.30
 CHI_90: Final = 2.146  # radius, in standard errors, of the ellipse that holds 90 % in two dimensions
 MIN_PATH_PX: Final = 3.0  # who moves less over the whole forecast is drawn as standing
+MIN_CUT_PX: Final = 3.0
+FILLS_SHARE: Final = 0.6  # of the picture's longer edge
 LARGEST_SHARE: Final = 1.2  # of the picture's edge: a cut-out larger than this is no longer a picture of anything
 GRAB_STEPS: Final = 2
 LIKELY_SHARE: Final = (0.35, 0.97)  # of its box that a road user fills
@@ -61,9 +63,12 @@ def animate(scene: Scene, times_sec: Array) -> list[Image]:
     place = letterbox(frame_size, scene.picture_size)
     first = letterboxed(scene.frame_bgr, scene.picture_size)
     stops = _stops_sec(scene)
+    met = {contact.track_ids[0] for contact in scene.contacts if len(contact.track_ids) == 1}
     layers = []
     for user in scene.users:
         until = np.minimum(times_sec, stops.get(user.track_id, stops.get(None, np.inf)))
+        if user.track_id in met:
+            until = _while_it_fits(user, until, scene, place)
         boxes = place.boxes(user.boxes_px(until, scene.braking))
         layers.append(_Layer(user, boxes, user.spread_px(until, scene.braking) * place.scale, first))
     moving = [layer for layer in layers if layer.moves]
@@ -79,10 +84,19 @@ def animate(scene: Scene, times_sec: Array) -> list[Image]:
             layer.outline(picture, index, DANGER_BGR if layer.user.track_id in endangered else MOVING_BGR)
         for contact in scene.contacts:
             if time_sec >= contact.sec:
+                if len(contact.track_ids) == 1:
+                    cv2.rectangle(picture, (3, 3), (picture.shape[1] - 4, picture.shape[0] - 4), DANGER_BGR, 6)
                 _ring(picture, [layer for layer in layers if layer.user.track_id in contact.track_ids], index)
         _bars(picture, place)
         pictures.append(picture)
     return pictures
+
+
+def _while_it_fits(user: Carried, until: Array, scene: Scene, place: Letterbox) -> Array:
+    """`until`, ended where the one that the own vehicle meets fills the picture: at contact it has no size."""
+    boxes = user.boxes_px(until, scene.braking) * place.scale
+    too_large = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).max(axis=1) > FILLS_SHARE * max(scene.picture_size))
+    return np.minimum(until, until[max(too_large[0] - 1, 0)]) if len(too_large) else until
 
 
 def _stops_sec(scene: Scene) -> dict[int | None, float]:
@@ -116,12 +130,14 @@ class _Layer:
         self.user, self.boxes, self._spread = user, boxes, spread
         self._path = boxes[:, :2] + user.anchor_share * (boxes[:, 2:] - boxes[:, :2])
         self.moves = user.measured and float(np.abs(boxes - boxes[0]).max()) > MIN_PATH_PX
-        self._cut_out = _cut_out(picture, boxes[0])
+        low, high = np.maximum(boxes[0, :2], 0), np.minimum(boxes[0, 2:], picture.shape[1::-1])
+        # a box without a pixel in view has nothing to show
+        self._cut_out = _cut_out(picture, boxes[0]) if (high - low >= MIN_CUT_PX).all() else None
 
     def paint(self, picture: Image, index: int) -> None:
         """Its pixels, moved and scaled from the first box to that of picture `index`."""
         box, start = self.boxes[index], self.boxes[0]
-        if (box[2:] - box[:2]).max() > LARGEST_SHARE * max(picture.shape[:2]):
+        if self._cut_out is None or (box[2:] - box[:2]).max() > LARGEST_SHARE * max(picture.shape[:2]):
             return
         cut = self._cut_out
         scale = (box[2] - box[0]) / (start[2] - start[0])

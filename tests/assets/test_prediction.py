@@ -77,7 +77,7 @@ class World:
         tracks = driven(0.3, 32.0 - 4.0, 0.0, -8.0, seconds=1.5)
         pictures = []
         for number in range(30):
-            picture = ground.copy()
+            picture = np.roll(ground, 8 * number, axis=1)  # the own car drives
             left, top, right, bottom = np.round(box_of(0.3, max(28.0 - 0.8 * number, 4.0))).astype(int)
             picture[max(top, 0) : bottom, max(left, 0) : right] = (20, 20, 220)
             pictures.append(picture)

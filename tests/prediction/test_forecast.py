@@ -44,8 +44,10 @@ def test_constant_velocity_in_space_is_carried_exactly(x_m: float, z_m: float, x
     expected = box_of(x_m + 2.5 * x_mps, z_m + 2.5 * z_mps)
     found = user.boxes_px(np.array([0.0, 1.0]))
     assert found[0] == pytest.approx(user.box_px)
-    # Slopes within 1.5 of their standard errors are taken for nothing: a box edge has 1.9 px, 0.26 px/s over a second.
-    reach = 0.06 * (expected[2] - expected[0]) + 6.0
+    # What shrinking can take away is at most 1.5 standard errors of each slope, over 1 s, at the depth of then.
+    depth = user.depth_share(np.array([1.0]))[0] - 1.5 * user.growth_error_hz
+    span = expected[2] - expected[0] + np.abs(expected[2:] - user.box_px[2:]).max()
+    reach = 1.5 * (user.growth_error_hz * span + user.across_error_px_per_sec.max()) / depth + 1.0
     assert np.abs(found[1] - expected).max() < reach
 
 

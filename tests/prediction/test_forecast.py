@@ -89,7 +89,8 @@ def test_the_own_turning_is_taken_out() -> None:
     boxes = [box_of(0.0, 25.0) + np.array([1, 0, 1, 0]) * 0.1 * FOCAL_PX * t for t in times]
     own = tables.frame(
         [
-            {
+            dict.fromkeys(tables.EGO_MOTION)
+            | {
                 "timestamp_sec": t,
                 "gap_sec": 0.1,
                 "pan_px_per_sec": 0.1 * FOCAL_PX,

@@ -67,11 +67,11 @@ def collect(
             reason = f"labellers disagree ({told}); a label set {ADJUDICATED} settles it"
             left_out += [_left(clip_id, label["label_set"], label["severity"], reason) for label in labels]
     for review in reviews:
-        reason = _review_fault(review, known, rows.get(review.clip_id))
-        if reason is None:
+        against = _review_fault(review, known, rows.get(review.clip_id))
+        if against is None:
             rows[review.clip_id] = _review_row(review, known[review.clip_id])
         else:
-            left_out += [_left(review.clip_id, f"review: {v.reviewer}", v.label, reason) for v in review.latest]
+            left_out += [_left(review.clip_id, f"review: {v.reviewer}", v.label, against) for v in review.latest]
     table = tables.frame(sorted(rows.values(), key=lambda row: row["clip_id"]), tables.GROUND_TRUTH)
     return GroundTruth(table, pl.DataFrame(left_out, schema=LEFT_OUT).sort("clip_id", "source"), agreement(blind))
 

@@ -31,6 +31,7 @@ def build(videos: tuple[str, ...], unsigned: bool) -> None:
     """
     import polars as pl
 
+    from assets.audit import INPUTS
     from autorisk_dagster.cli.processing import execute
     from autorisk_dagster.definitions import defs
 
@@ -43,12 +44,19 @@ def build(videos: tuple[str, ...], unsigned: bool) -> None:
                 key = _video_key(video)
             except AutoRiskError as error:
                 raise click.ClickException(str(error)) from error
+            missing = [name for name in INPUTS if not _table(name, key).exists()]
+            if missing:
+                failed = True
+                click.echo(
+                    f"{key}: not processed yet, {', '.join(missing)} missing; run it first: autorisk run", err=True
+                )
+                continue
             error_text = execute(instance, job, key, ["audit_pack"], verbose=False, config=config)
             if error_text:
                 failed = True
                 click.echo(f"{key}: {error_text}", err=True)
                 continue
-            row = pl.read_parquet(data_folder() / "tables" / "audit_pack" / f"{key}.parquet").row(0, named=True)
+            row = pl.read_parquet(_table("audit_pack", key)).row(0, named=True)
             click.echo(f"{shown(data_folder() / 'media' / row['pack_path'])}")
             click.echo(f"  digest {row['pack_digest']}")
             click.echo(f"  {'signed by ' + row['key_id'] if row['key_id'] else 'NOT SIGNED: nobody vouches for it'}")
@@ -115,6 +123,10 @@ def keys(folder: Path, organisation: str) -> None:
     click.echo(f"key {key_id}")
     click.echo(f"Give {folder / key_files.SIGNING_PUBLIC} to whoever checks packs; keep the rest to yourself.")
     click.echo(f"Sign with it: export {key_files.FOLDER_VARIABLE}={folder.resolve()}")
+
+
+def _table(asset: str, key: str) -> Path:
+    return data_folder() / "tables" / asset / f"{key}.parquet"
 
 
 def _video_key(video: str) -> str:

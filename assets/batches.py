@@ -131,10 +131,10 @@ def _inputs(context: dg.AssetExecutionContext, asset: str, key: str) -> dict[str
     tags: dict[str, str] = {}
     graph = context.job_def.asset_layer.asset_graph
     for parent in context.assets_def.asset_deps[dg.AssetKey(asset)]:
-        if graph.get(parent).is_observable:
+        if graph.get(parent).partitions_def is None:  # a record outside of the graph: only observed
             seen = context.instance.fetch_observations(parent, limit=1).records
             observed = seen[0].asset_observation if seen else None
-            version = (observed.tags if observed else {}).get("dagster/data_version", NEVER_OBSERVED)
+            version = ((observed.tags or {}) if observed else {}).get("dagster/data_version", NEVER_OBSERVED)
             tags[f"dagster/input_data_version/{parent.to_user_string()}"] = version
             continue
         records = context.instance.fetch_materializations(

@@ -229,12 +229,11 @@ def _to_make(instance: dg.DagsterInstance, job: dg.JobDefinition, key: str) -> l
 def _reads_latest(instance: dg.DagsterInstance, made: dg.AssetMaterialization, parent: Any) -> bool:
     """Whether an asset was made with what a fleet-wide table, or a record outside of the graph, holds now; INITIAL: it
     was never made or observed."""
-    if parent.is_observable:
+    event = instance.get_latest_materialization_event(parent.key)
+    latest: Any = event.asset_materialization if event else None
+    if latest is None:  # what lies outside of the graph is only observed
         seen = instance.fetch_observations(parent.key, limit=1).records
-        latest: Any = seen[0].asset_observation if seen else None
-    else:
-        event = instance.get_latest_materialization_event(parent.key)
-        latest = event.asset_materialization if event else None
+        latest = seen[0].asset_observation if seen else None
     now: str = ((latest.tags or {}) if latest else {}).get("dagster/data_version", "INITIAL")
     return (made.tags or {}).get(f"dagster/input_data_version/{parent.key.to_user_string()}", "INITIAL") == now
 

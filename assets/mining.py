@@ -121,9 +121,7 @@ def mined_clips(
             "clip_seconds": float((table["end_sec"] - table["start_sec"]).sum()),
             "settings_hash": settings.digest(),
             **{name: picture(name, png) for name, png in pictures.items()},
-            "best_clip": animation(rows[0]["clip_id"], media.path(preview_path(rows[0]["clip_path"])).read_bytes())
-            if rows
-            else "no clip",
+            "best_clip": animation(rows[0]["clip_id"], preview_path(rows[0]["clip_path"])) if rows else "no clip",
             "play": media_links(
                 (f"{row['clip_id']}, {clock(row['start_sec'])} to {clock(row['end_sec'])}", row["clip_path"])
                 for row in rows

@@ -113,8 +113,7 @@ def safety_report(
         raise failure(error) from error
     ranked = severity_ranking["clip_id"].to_list()
     paths = dict(mined_clips.select("clip_id", "clip_path").iter_rows())
-    worst = media.path(preview_path(paths[ranked[0]])) if ranked else None
-    preview = worst if worst is not None and worst.exists() else None
+    preview = preview_path(paths[ranked[0]]) if ranked else None
     return dg.MaterializeResult(
         metadata={
             "report": dg.MetadataValue.path(str(media.path(relative))),
@@ -124,7 +123,7 @@ def safety_report(
                     *((f"annotated {name}", f"{key}/annotated/{Path(paths[name]).name}") for name in ranked),
                 ]
             ),
-            **({"worst_clip": animation(ranked[0], preview.read_bytes())} if preview else {}),
+            **({"worst_clip": animation(ranked[0], preview)} if preview else {}),
             "size_mb": size / 1e6,
             "clips": mined_clips.height,
         },

@@ -7,7 +7,6 @@ from assets.tabulate import OWNERS, TABLE, animation, code_version, failure, med
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.io import FrameStoreIOManager
 from autorisk_dagster.partitions import videos
-from resources.media_store import MediaStore
 from resources.profiles import Profiles
 
 
@@ -84,7 +83,6 @@ def severity_ranking(
     mined_clips: pl.DataFrame,
     clip_ttc: pl.DataFrame,
     near_miss_events: pl.DataFrame,
-    media: MediaStore,
 ) -> dg.MaterializeResult:
     """The clips in the order in which an analyst should look at them."""
     from autorisk_dagster.reporting.clip_preview import preview_path
@@ -92,15 +90,18 @@ def severity_ranking(
 
     table = rank(corrected_severities, mined_clips, clip_ttc, near_miss_events)
     paths = dict(mined_clips.select("clip_id", "clip_path").iter_rows())
-    worst = media.path(preview_path(paths[table["clip_id"][0]])) if table.height else None
-    preview = worst if worst is not None and worst.exists() else None
+    preview = preview_path(paths[table["clip_id"][0]]) if table.height else None
     return table_result(
         "severity_ranking",
         table,
         {
             "clips": table.height,
             "worst_severity": worst_severity(table) or "none judged",
-            "worst_clip": animation(table["clip_id"][0], preview.read_bytes()) if preview else "no preview",
+            "lineage": dg.MetadataValue.md(
+                "[from a severity back to the frames]"
+                "(/assets/severity_ranking?view=lineage&lineageScope=upstream&lineageDepth=8)"
+            ),
+            "worst_clip": animation(table["clip_id"][0], preview) if preview else "no clip",
             "play": media_links(
                 (f"{row['rank']}. {row['severity'] or 'NOT JUDGED'}: {row['clip_id']}", paths[row["clip_id"]])
                 for row in table.iter_rows(named=True)

@@ -87,9 +87,12 @@ def picture(name: str, png: bytes) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
-def animation(name: str, webp: bytes) -> dg.MarkdownMetadataValue:
-    """An animated WebP as metadata that the UI plays."""
-    return dg.MetadataValue.md(f"![{name}](data:image/webp;base64,{base64.b64encode(webp).decode()})")
+def animation(name: str, relative: str) -> dg.MarkdownMetadataValue:
+    """A picture of the media store that the UI shows in the page, moving, where `autorisk ui` serves it.
+
+    By its address: a picture in the text itself is hidden behind a button, because the text is long.
+    """
+    return dg.MetadataValue.md(f"![{_cell(name)}](/media/{quote(relative)})")
 
 
 def media_links(files: Iterable[tuple[str, str]], limit: int = 12) -> dg.MarkdownMetadataValue:

@@ -6,6 +6,7 @@ import click
 
 from autorisk_dagster.cli.auditing import audit
 from autorisk_dagster.cli.exporting import export
+from autorisk_dagster.cli.jobs import job
 from autorisk_dagster.cli.processing import demo, ingest, run, status
 from autorisk_dagster.cli.reviewing import label, labels, review
 from autorisk_dagster.cli.serving import dashboard, ui
@@ -24,6 +25,7 @@ for command in (
     run,
     status,
     demo,
+    job,
     label,
     labels,
     review,

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME := $(CURDIR)/.dagster
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test bench dev check lint types layers validate constraints clean
+.PHONY: demo test bench dev check lint types layers security validate constraints clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/base.stamp  ## run the samples, or one's own: make demo VIDEO=path
@@ -20,7 +20,7 @@ bench: $(VENV)/dev.stamp  ## measure and write docs/performance.md; ONLY=rules f
 dev: $(VENV)/base.stamp  ## the Dagster UI on http://127.0.0.1:3000, clips under /media
 	$(BIN)/autorisk ui --host 127.0.0.1 --port 3000
 
-check: lint types layers validate  ## what CI checks beside the tests
+check: lint types layers security validate  ## what CI checks beside the tests
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -31,6 +31,9 @@ types: $(VENV)/dev.stamp
 
 layers: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
+
+security: $(VENV)/dev.stamp
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml autorisk_dagster assets resources scripts
 
 validate: $(VENV)/dev.stamp $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/dagster definitions validate -w workspace.yaml

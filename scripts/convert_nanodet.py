@@ -68,7 +68,7 @@ def main() -> None:
 def fetch_package(folder: Path) -> Path:
     """Let npm download the package into `folder`; returns the package file."""
     command = ["npm", "pack", "--silent", PACKAGE]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)  # nosec B607 - npm as it is installed
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return next(folder.glob("*.tgz"))
 
 

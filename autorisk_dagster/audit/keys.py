@@ -31,7 +31,7 @@ from securesystemslib.signer import SSlibKey
 from autorisk_dagster.errors import InputError
 
 FOLDER_VARIABLE = "AUTORISK_AUDIT_KEYS"
-PASSPHRASE_VARIABLE = "AUTORISK_AUDIT_PASSPHRASE"  # nosec B105 - the name of the variable
+PASSPHRASE_VARIABLE = "AUTORISK_AUDIT_PASSPHRASE"  # nosec B105
 SIGNING, SIGNING_PUBLIC = "signing.pem", "signing.pub.pem"
 C2PA, C2PA_CHAIN, C2PA_ROOT = "c2pa.pem", "c2pa_chain.pem", "c2pa_root.pem"
 

@@ -83,7 +83,7 @@ class _Keys:
     group_name="audit",
     kinds={"python", "zip"},
     owners=OWNERS,
-    deps=[POLICY, "verified_events", "saliency_maps", "explanation_checklist"],
+    deps=[POLICY, *BESIDE],
     code_version=code_version(1, "audit"),
     check_specs=[
         schema_check("audit_pack"),

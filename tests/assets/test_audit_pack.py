@@ -37,7 +37,7 @@ from tests.blob_world import film_crossing
 
 Row = dict[str, Any]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-NEEDED = set(PER_VIDEO) - {"safety_report", "safety_narrative"}
+NEEDED = set(PER_VIDEO) - {"safety_report", "safety_narrative", "predict_videos", "counterfactuals"}
 
 
 @dataclass

@@ -22,6 +22,7 @@ from dagster._time import get_current_datetime
 
 from assets.reasoning import INPUTS
 from autorisk_dagster import tables
+from autorisk_dagster.cli.processing import _reads_latest
 from autorisk_dagster.definitions import defs
 from autorisk_dagster.jobs import ADAPTER_LOOP
 from autorisk_dagster.paths import CONFIGS
@@ -161,6 +162,14 @@ class Fleet:
     def table(self, *parts: str) -> pl.DataFrame:
         return pl.read_parquet(self.folder.joinpath("tables", *parts).with_suffix(".parquet"))
 
+    def command_line_keeps_the_answers(self) -> bool:
+        """Whether `autorisk run` would keep them, as far as the promoted adapter goes."""
+        graph = self.definitions.resolve_job_def("process_video").asset_layer.asset_graph
+        made = self.instance.get_latest_materialization_event(dg.AssetKey("reason_outputs"))
+        assert made is not None and made.asset_materialization is not None
+        parent = graph.get(dg.AssetKey("promoted_adapter"))
+        return _reads_latest(self.instance, made.asset_materialization, parent)
+
     def stale(self, asset: str, partition: str | None = None) -> list[str]:
         """What Dagster says the asset is stale for; nothing: it is fresh."""
         graph = self.definitions.resolve_asset_graph()
@@ -233,6 +242,7 @@ def test_labels_become_an_adapter_and_the_gate_makes_the_answers_stale(fleet: Fl
 
     # the answers are stale for the gate's record and for nothing else; made again, they are the adapter's
     assert fleet.stale("reason_outputs", NEW) == ["has a new dependency data version: promoted_adapter"]
+    assert not fleet.command_line_keeps_the_answers()
     adapted = fleet.judge()
     assert adapted["adapter"].startswith(second["revision"])
     change = {
@@ -240,6 +250,7 @@ def test_labels_become_an_adapter_and_the_gate_makes_the_answers_stale(fleet: Fl
         for name, value in adapted["letter_log_probability"].items()
     }
     assert max(change.values()) > 0.1
+    assert fleet.command_line_keeps_the_answers()
     assert fleet.stale("reason_outputs", NEW) == []
 
     # the same labels again: nothing is trained, the gate decides the same, and the answers stay fresh

@@ -19,6 +19,7 @@ READ = (
     # of each video
     *("source_video", "mined_clips", "clip_ttc", "tracks", "near_miss_events", "verified_events", "reason_outputs"),
     *("explanation_checklist", "saliency_maps", "corrected_severities", "shareable_clips", "safety_report"),
+    *("predict_videos", "counterfactuals"),
     # of the fleet
     *(
         "ground_truth",

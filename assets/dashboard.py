@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -19,10 +20,12 @@ READ = (
     # of each video
     *("source_video", "mined_clips", "clip_ttc", "tracks", "near_miss_events", "verified_events", "reason_outputs"),
     *("explanation_checklist", "saliency_maps", "corrected_severities", "shareable_clips", "safety_report"),
+    *("safety_narrative", "review_queue"),
     *("predict_videos", "counterfactuals"),
     # of the fleet
     *(
         "ground_truth",
+        "correction_parameters",
         "eval_metrics",
         "error_analysis",
         "calibration",
@@ -38,7 +41,7 @@ READ = (
     group_name="reporting",
     kinds={"plotly", "html"},
     owners=OWNERS,
-    code_version=code_version(1, "correction"),
+    code_version=code_version(2, "correction", "review"),
     check_specs=[
         dg.AssetCheckSpec(
             "every_ranked_clip_is_in_it",
@@ -64,14 +67,18 @@ def fleet_dashboard(
     """
     from autorisk_dagster.reporting.dashboard import FleetData, write_dashboard
     from autorisk_dagster.reporting.dashboard.site_files import FOLDERS, ROOT
+    from autorisk_dagster.review.log import review_log
+    from autorisk_dagster.review.verdicts import verdicts
 
     registered = sorted(record.video_id for record in media.ledger.all())
-    rules = {}
+    rules, coverages = {}, {}
     for name in {record.profile for record in media.ledger.all()}:
         try:
-            rules[name] = profiles.get(name).correction
+            profile = profiles.get(name)
         except ProfileError as error:  # the clips keep their rule; its thresholds are then not put in words
             context.log.warning(f"profile {name} cannot be read: {error}")
+            continue
+        rules[name], coverages[name] = profile.correction, profile.review.coverage
     try:
         written = write_dashboard(
             FleetData(
@@ -80,6 +87,8 @@ def fleet_dashboard(
                 media_exists=lambda relative: media.path(relative).is_file(),
                 pipeline=_pipeline(context.instance, registered),
                 rules=rules,
+                set_coverage=coverages,
+                verdicts=verdicts(review_log(Path(media.root)).records()),
                 generated_at=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             ),
             media.writing,

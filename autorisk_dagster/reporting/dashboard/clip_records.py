@@ -22,6 +22,7 @@ from autorisk_dagster.profile import CorrectionSettings
 from autorisk_dagster.reporting import words
 from autorisk_dagster.reporting.clip_preview import preview_path
 from autorisk_dagster.reporting.dashboard.fleet_data import VideoTables
+from autorisk_dagster.reporting.dashboard.review_records import VideoReview, review_record
 from autorisk_dagster.reporting.plots import track_color
 from autorisk_dagster.severity.ranking import LEVELS, order_key
 
@@ -51,6 +52,7 @@ def clip_records(
     labels: Mapping[tuple[str, str], Row],
     media_exists: Callable[[str], bool],
     rules: CorrectionSettings | None,
+    review: VideoReview,
 ) -> list[ClipRecord]:
     """The clips of one video, whether they were judged or not.
 
@@ -59,6 +61,7 @@ def clip_records(
         labels: rows of GROUND_TRUTH by (clip id, SHA-256 of the clip's file)
         media_exists: whether a relative path of the media store is there
         rules: the thresholds that the rules' words name; None: the video's profile is no longer there
+        review: what people said of its clips
     """
     facts = video["source_video"].row(0, named=True) if video["source_video"].height else None
     by_clip = {
@@ -74,7 +77,9 @@ def clip_records(
     for clip in video["mined_clips"].iter_rows(named=True):
         of_clip = {name: rows.get(clip["clip_id"]) for name, rows in by_clip.items()}
         events = shown.filter(pl.col("timestamp_sec").is_between(clip["start_sec"], clip["end_sec"], closed="left"))
-        records.append(_record(video, facts, clip, of_clip, events.to_dicts(), verdicts, labels, media_exists, rules))
+        records.append(
+            _record(video, facts, clip, of_clip, events.to_dicts(), verdicts, labels, media_exists, rules, review)
+        )
     return records
 
 
@@ -93,6 +98,7 @@ def _record(
     labels: Mapping[tuple[str, str], Row],
     media_exists: Callable[[str], bool],
     rules: CorrectionSettings | None,
+    review: VideoReview,
 ) -> ClipRecord:
     reason, corrected, ttc = (of_clip[name] for name in ("reason_outputs", "corrected_severities", "clip_ttc"))
     ranked = of_clip["severity_ranking"]
@@ -107,11 +113,11 @@ def _record(
         shareable = None  # a copy of a clip that was cut anew since
     hidden = shareable is None or shareable["hidden_by"] is not None
     # Footage goes out only as the profile allows, and so does every picture that was made from it.
-    media = {"report": f"{video.video_id}/report.html"}
+    media = {"report": f"{video.video_id}/report.html", "narrative": f"{video.video_id}/narrative.md"}
     if shareable is not None:
         path = shareable["clip_path"]
         media |= {"footage": path, "annotated": annotated, "preview": preview_path(path)}
-    urls = dict.fromkeys(("footage", "annotated", "preview", "report"))
+    urls = dict.fromkeys(("footage", "annotated", "preview", "report", "narrative"))
     urls |= {name: media_url(path) for name, path in media.items() if media_exists(path)}
     saliency = _saliency(of_clip["saliency_maps"], media_exists, hidden=hidden)
     row = {
@@ -151,6 +157,7 @@ def _record(
         "raised_by": [clip["raised_by"], _rounded(clip["raised_by_share"], 3)],
         "verdict": _verdict(corrected, rules),
         "reason": _reason(reason, clip),
+        "review": review_record(review, clip, severity),
         "label": {name: str(label[name]) for name in ("severity", "labeller", "origin", "label_set") if label[name]}
         if label
         else None,

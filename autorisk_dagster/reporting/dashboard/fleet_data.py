@@ -12,6 +12,7 @@ import polars as pl
 
 from autorisk_dagster import tables
 from autorisk_dagster.profile import CorrectionSettings
+from autorisk_dagster.review.verdicts import Verdict
 
 PER_VIDEO = (
     "source_video",
@@ -26,11 +27,13 @@ PER_VIDEO = (
     "saliency_maps",
     "corrected_severities",
     "severity_ranking",
+    "review_queue",
     "predict_videos",
     "counterfactuals",
 )
 FLEET_WIDE = (
     "ground_truth",
+    "correction_parameters",
     "eval_metrics",
     "error_analysis",
     "calibration",
@@ -76,6 +79,8 @@ class FleetData:
         media_exists: whether a file lies in the media store, by its relative path
         pipeline: the graph with its counts; empty: not known
         rules: the correction rules' thresholds by profile
+        set_coverage: share of clips whose severity set shall hold the truth, by profile
+        verdicts: of the review log, in order
         generated_at: date and time to print
     """
 
@@ -84,6 +89,8 @@ class FleetData:
     media_exists: Callable[[str], bool]
     pipeline: Sequence[PipelineNode]
     rules: Mapping[str, CorrectionSettings]
+    set_coverage: Mapping[str, float]
+    verdicts: Sequence[Verdict]
     generated_at: str
 
 

@@ -21,6 +21,9 @@ from autorisk_dagster.reporting.dashboard.clip_records import media_url
 from autorisk_dagster.reporting.dashboard.fleet_data import FleetData
 from autorisk_dagster.reporting.dashboard.summaries import Estimate, VideoSummary, groups_of, rate_of, severity_counts
 from autorisk_dagster.reporting.embedding import json_in_html
+from autorisk_dagster.reporting.severity_plots import NAMES
+from autorisk_dagster.severity.adoption import NOT_HELD_OUT
+from autorisk_dagster.severity.adoption import STAGES as ADOPTION_STAGES
 
 PAGES: Final = (
     ("index.html", "Overview"),
@@ -39,6 +42,7 @@ STAGES: Final = ("majority", "reasoner", "corrected", "difference")
 BEFORE_AFTER: Final = (
     *("accuracy", "accuracy_of_judged", "macro_f1", "quadratic_kappa", "mean_absolute_error", "mean_signed_error"),
 )
+SEARCHED: Final = ("accuracy", "macro_f1")  # what the search for thresholds is judged by
 OVERALL: Final = ("accuracy", "macro_f1", "quadratic_kappa")
 
 
@@ -185,8 +189,10 @@ def _evaluation(context: SiteContext) -> dict[str, Any]:
                 "checklist": table.filter(pl.col("metric") == "checklist"),
             }
         )
+    judges, drawn_of_judges = _judges(context.fleet.get("correction_parameters"))
     return {
-        "figures": drawn,
+        "figures": drawn | drawn_of_judges,
+        "judges": judges,
         "stages": STAGES,
         "made": metrics is not None,
         "blocks": blocks,
@@ -195,6 +201,37 @@ def _evaluation(context: SiteContext) -> dict[str, Any]:
         "error_count": wrong.height if wrong is not None else 0,
         "compared": errors.height if errors is not None else 0,
     }
+
+
+def _judges(parameters: pl.DataFrame | None) -> tuple[list[dict[str, Any]] | None, dict[str, Any]]:
+    """What the search for thresholds found, an entry a judge, and its charts; None where it was not made."""
+    if parameters is None:
+        return None, {}
+    judges, drawn = [], {}
+    for number, row in enumerate(parameters.iter_rows(named=True)):
+        found = tables.frame(row["figures"], tables.figures())
+        held_out = found.filter(
+            (pl.col("metric") == "accuracy") & pl.col("low").is_not_null() & ~pl.col("stage").is_in(list(NOT_HELD_OUT))
+        )
+        key = f"judge-{number}"
+        if held_out.height:
+            named = held_out.with_columns(pl.col("stage").replace(NAMES))
+            drawn[key] = figures.dots_figure(_dots(named, "stage"), "accuracy")
+        cells = {(one["metric"], one["stage"]): one for one in found.iter_rows(named=True)}
+        stages = [(stage, [cells.get((metric, stage)) for metric in SEARCHED]) for stage in ADOPTION_STAGES]
+        judges.append(
+            {
+                **row,
+                "key": key,
+                "stages": [
+                    (NAMES.get(stage, figures.words_of(stage)), NOT_HELD_OUT.get(stage), given)
+                    for stage, given in stages
+                    if any(given)
+                ],
+                "gains": found.filter(pl.col("metric") == "accuracy_difference"),
+            }
+        )
+    return judges, drawn
 
 
 def _before_after(table: pl.DataFrame) -> list[tuple[str, list[dict[str, Any] | None]]]:

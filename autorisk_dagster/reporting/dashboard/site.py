@@ -19,9 +19,11 @@ from autorisk_dagster.reporting.dashboard.fleet_data import (
     read_fleet_wide,
     read_video,
 )
+from autorisk_dagster.reporting.dashboard.review_records import video_review
 from autorisk_dagster.reporting.dashboard.search_index import SearchIndex
 from autorisk_dagster.reporting.dashboard.site_files import CLIPS, ROOT, SiteFiles
 from autorisk_dagster.reporting.dashboard.summaries import VideoSummary
+from autorisk_dagster.review.verdicts import Verdict
 
 COLUMNS = (
     *("id", "rank", "start", "end", "severity", "raw", "rule", "outcome", "label", "ttc", "with", "misses", "risk"),
@@ -53,13 +55,17 @@ def write_dashboard(data: FleetData, writing: Writing) -> Written:
     labels = _labels(fleet.get("ground_truth"))
     kept: list[tuple[ClipRecord, int, str]] = []
     videos: list[VideoSummary] = []
+    said: dict[str, list[Verdict]] = {}
+    for verdict in data.verdicts:
+        said.setdefault(verdict.video_id, []).append(verdict)
     for video_id in sorted(data.video_ids):
         video = read_video(data.store, video_id)
         stale += [f"{asset} of {video_id}" for asset in video.stale]
         if "source_video" not in video:
             continue
         profile = video["source_video"].item(0, "profile")
-        found = clip_records(video, labels, data.media_exists, data.rules.get(profile))
+        review = video_review(video, said.get(video_id, ()), data.set_coverage.get(profile))
+        found = clip_records(video, labels, data.media_exists, data.rules.get(profile), review)
         for record in found:
             # Only its row and its words are kept: the details of a fleet do not fit in memory.
             name = files.chunk(record.detail, CLIPS)

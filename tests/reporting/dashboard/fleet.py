@@ -65,6 +65,8 @@ class Fleet:
                 PipelineNode("ground_truth", "labels", ("mined_clips",), 0, 1, False),
             ),
             "rules": {"default": CorrectionSettings()},
+            "set_coverage": {"default": 0.9},
+            "verdicts": (),
             "generated_at": "2026-01-02 03:04 UTC",
         }
         return FleetData(**(given | changes))
@@ -201,6 +203,17 @@ class Fleet:
                 )
             )
         return tables.frame(rows, tables.CORRECTED_SEVERITIES)
+
+    def _review_queue(self, video: str) -> pl.DataFrame:
+        rows = []
+        for n, clip in enumerate(self._mined_clips(video).iter_rows(named=True)):
+            severity = self.severity(video, n)
+            row = {name: clip[name] for name in ("clip_id", "clip_sha256", "start_sec", "end_sec")}
+            row |= {"position": n + 1, "outcome": "severity" if severity else "abstained", "severity": severity}
+            row |= {"severity_set": ["LOW", "MEDIUM"], "set_calibrated": n % 2 == 0, "label_value": 0.5, "rule": None}
+            row |= {"must_review": n == 0, "reasons": [self.text or "the set is ambiguous"] if n == 0 else []}
+            rows.append(row | {"raw_severity": severity, "state": "open"})
+        return tables.frame(rows, tables.REVIEW_QUEUE)
 
     def _severity_ranking(self, video: str) -> pl.DataFrame:
         clips = self._mined_clips(video).to_dicts()

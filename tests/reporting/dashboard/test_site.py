@@ -6,6 +6,7 @@ import json
 import math
 import re
 import tracemalloc
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from autorisk_dagster.reporting.dashboard.search_index import SHARDS, shard_of, 
 from autorisk_dagster.reporting.dashboard.site_files import ROOT, to_json
 from autorisk_dagster.reporting.dashboard.stemmer import stem
 from autorisk_dagster.reporting.dashboard.summaries import VideoSummary, groups_of, rate_of, share_of
+from autorisk_dagster.review.verdicts import Verdict, judged_outputs
 from tests.reporting.dashboard.fleet import Fleet, write_site
 
 HOSTILE = "</script><script>hacked()</script><img src=x onerror=hacked()>\u2028'\"{{7*7}}__proto__"
@@ -271,3 +273,92 @@ def test_the_picture_of_the_pipeline_runs_from_left_to_right() -> None:
     assert [place[name].state for name in ("source_video", "mined_clips", "ground_truth")] == ["all", "some", "none"]
     assert len({(box.x, box.y) for box in picture.boxes}) == 3 and len(picture.curves) == 2
     assert draw(()).boxes == []
+
+
+def _verdict(fleet: Fleet, number: int, **changes: Any) -> Verdict:
+    video = fleet.video_ids[0]
+    given = {
+        "verdict": "change",
+        "video_id": video,
+        "clip_id": fleet.clip_id(video, number),
+        "clip_sha256": f"{number:064x}",
+        "output_sha256": "0" * 64,
+        "shown_severity": "LOW",
+        "severity": "HIGH",
+        "reviewer": "Ana",
+        "time": datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+    }
+    return Verdict(**(given | changes))
+
+
+def test_a_clips_review_is_of_the_clip_and_the_output_there_are_now(tmp_path: Path) -> None:
+    fleet = Fleet(1, 4)
+    video = fleet.video_ids[0]
+    outputs = judged_outputs(fleet.read("reason_outputs", video), fleet.read("corrected_severities", video))
+    given = [
+        _verdict(fleet, 0, output_sha256=outputs[fleet.clip_id(video, 0)], note=HOSTILE),
+        _verdict(fleet, 1),
+        _verdict(fleet, 2, clip_sha256="f" * 64),
+        _verdict(fleet, 0, video_id="another", clip_id="another-c00"),
+        _verdict(fleet, 1, reviewer="Ben", verdict="not_a_hazard", severity=None),
+    ]
+    write_site(fleet, tmp_path, verdicts=given)
+    clips = index(tmp_path)["clips"]
+    name_of = dict(zip(clips["id"], clips["chunk"], strict=True))
+    found = [chunk(tmp_path / ROOT / "clips" / f"{name_of[fleet.clip_id(video, n)]}.js")["review"] for n in range(4)]
+    assert [one["label"] for one in found] == ["HIGH", None, None, None]
+    assert [one["clip_changed"] for one in found] == [False, False, True, False]
+    assert [one["disputed"] for one in found] == [False, True, False, False]
+    changed = [[each["output_changed"] for each in one["verdicts"]] for one in found]
+    assert changed == [[False], [True, True], [True], []]
+    assert found[0]["verdicts"][0] | {"note": ""} == {
+        "verdict": "change",
+        "shown": "LOW",
+        "severity": "HIGH",
+        "reviewer": "Ana",
+        "time": "2026-01-02T03:04+00:00",
+        "note": "",
+        "output_changed": False,
+    }
+    assert [one["queue"]["set_calibrated"] for one in found] == [True, False, True, False]
+    assert found[0]["queue"]["coverage"] == 0.9 and found[0]["queue"]["reasons"] == ["the set is ambiguous"]
+
+
+def test_a_queue_of_another_severity_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    class Later(Fleet):
+        def _review_queue(self, video: str) -> pl.DataFrame:
+            other = pl.when(pl.col("severity") == "HIGH").then(pl.lit("LOW")).otherwise(pl.lit("HIGH"))
+            return super()._review_queue(video).with_columns(other.cast(tables.SEVERITY).alias("severity"))
+
+    for fleet, made, of_this in ((Later(1, 2), True, False), (Fleet(1, 2), True, True)):
+        write_site(fleet, tmp_path / str(of_this))
+        for path in (tmp_path / str(of_this) / ROOT / "clips").glob("*.js"):
+            review = chunk(path)["review"]
+            assert (review["queue_made"], review["queue"]["of_this"]) == (made, of_this)
+    write_site(Fleet(1, 1, without=("review_queue",)), tmp_path / "none")
+    (path,) = (tmp_path / "none" / ROOT / "clips").glob("*.js")
+    assert chunk(path)["review"]["queue_made"] is False and chunk(path)["review"]["queue"] is None
+
+
+def test_the_stages_of_the_search_say_what_was_not_held_out(tmp_path: Path) -> None:
+    figure = {**dict.fromkeys(tables.figures()), "metric": "accuracy", "n": 30, "groups": 9}
+    figures = [
+        figure | {"stage": "majority", "value": 0.25, "low": 0.125, "high": 0.375, "interval": "95 %"},
+        figure | {"stage": "searched_group_out", "value": 0.5, "low": 0.25, "high": 0.75, "interval": "95 %"},
+        figure | {"stage": "searched_same_clips", "value": 0.875, "note": "not held out"},
+    ]
+    gain = figure | {"metric": "accuracy_difference", "stage": "nested", "value": 0.0625, "note": "less default"}
+    row = {**dict.fromkeys(tables.CORRECTION_PARAMETERS), "judge": "a judge", "clips": 30, "groups": 9, "draws": 7}
+    row |= {"adopted": False, "reason": "no better", "rule_set": "seed", "set_scores": [], "figures": [*figures, gain]}
+    fleet = Fleet(1, 1, fleet_wide={"correction_parameters": tables.frame([row], tables.CORRECTION_PARAMETERS)})
+    write_site(fleet, tmp_path)
+    text = page(tmp_path, "evaluation.html")
+    assert "<b>Not adopted</b>: no better" in text
+    rows = dict(re.findall(r'<th scope="row">([^<]+)</th><td>([^<]+)</td><td></td><td>30</td>', text))
+    assert rows == {
+        "commonest label of the other groups": "0.25 (0.125 to 0.375)",
+        "searched, group left out": "0.5 (0.25 to 0.75)",
+        "searched, on the same clips: NOT HELD OUT": "0.875",
+    }
+    drawn = json.loads(re.search(r'data-figure="judge-0".*?application/json">(.*?)</script>', text, re.DOTALL)[1])
+    assert drawn["data"][0]["x"] == [0.25, 0.5]  # what was not held out is not drawn among what was

@@ -85,10 +85,11 @@
         part("Signals at the peak", ...signals(row, clip)),
         part("Grounding: does the explanation hold?", ...checklist(clip)),
         part("Votes and confidence", ...votes(clip, judged)),
+        part("Review", ...review(clip)),
         part("What the severity rests on (saliency)", ...saliency(clip)),
         h("section", { class: "wide" }, h("h3", {}, "What comes next (prediction)"), ...films(clip, "predict", "predict_videos")),
         h("section", { class: "wide" }, h("h3", {}, "Danger and safe: no reaction, and the right one"), ...films(clip, "counterfactuals", "counterfactuals")),
-        h("section", { class: "wide" }, h("h3", {}, "Provenance"), h("dl", { class: "facts-list" }, fact("clip (SHA-256)", clip.sha256), fact("mined by", `${clip.raised_by[0]} (${Math.round(100 * clip.raised_by[1])} % of the score), peak at ${clock(clip.peak)}`), fact("label", clip.label && Object.entries(clip.label).map(([name, value]) => `${name.replace("_", " ")} ${value}`).join(", ")), ...(judged?.made_by ?? []).map(([name, value]) => fact(name, value)), fact("whole video", clip.urls.report && h("a", { href: clip.urls.report }, "safety report")))),
+        h("section", { class: "wide" }, h("h3", {}, "Provenance"), h("dl", { class: "facts-list" }, fact("clip (SHA-256)", clip.sha256), fact("mined by", `${clip.raised_by[0]} (${Math.round(100 * clip.raised_by[1])} % of the score), peak at ${clock(clip.peak)}`), fact("label", clip.label && Object.entries(clip.label).map(([name, value]) => `${name.replace("_", " ")} ${value}`).join(", ")), ...(judged?.made_by ?? []).map(([name, value]) => fact(name, value)), fact("whole video", clip.urls.report && h("a", { href: clip.urls.report }, "safety report")), fact("in plain words", clip.urls.narrative ? h("a", { href: clip.urls.narrative }, "narrative for the safety manager") : h("span", {}, "not made: ", h("code", {}, "safety_narrative"))))),
       ),
     );
     stage.drawCharts.forEach((drawing) => drawing());
@@ -278,6 +279,27 @@
     parts.push(h("p", {}, reason.confidence === null ? "Confidence: not measured by this reasoner." : `Measured confidence: ${reason.confidence.toFixed(2)}`));
     if (!reason.votes.length) parts.push(h("p", { class: "unmade" }, "One answer: no votes were taken."));
     return parts;
+  }
+
+  /* What people said, what the queue asks of them, and which severities the judge leaves open. */
+  const GIVEN = { confirm: "confirmed", change: "changed it to", not_a_hazard: "no hazard:", dismiss: "cannot be judged" };
+  function review(clip) {
+    const { queue, verdicts, label, disputed } = clip.review;
+    const when = (one) => [one.time, one.shown && `shown ${one.shown}`, one.output_changed && "on an output that is another one now"].filter(Boolean).join(" · ");
+    const said = (one) => h("li", {}, h("b", {}, one.reviewer), ` ${GIVEN[one.verdict]} `, one.severity && badge(one.severity), h("small", {}, h("br"), when(one)), one.note ? h("small", {}, h("br"), `“${one.note}”`) : null);
+    const outcome = clip.review.clip_changed ? ["The clip was cut anew since: no verdict counts. Look at it again."] : disputed ? ["The reviewers disagree: no label counts."] : label ? ["Label that counts: ", badge(label)] : ["It gives no label."];
+    const parts = verdicts.length ? [h("ul", { class: "plain-list" }, verdicts.map(said)), h("p", {}, outcome)] : [h("p", {}, "Nobody reviewed this clip (", h("code", {}, "autorisk review"), ").")];
+    if (!clip.review.queue_made) return [...parts, unmade("review_queue", clip.video)];
+    if (!queue || !queue.of_this) return [...parts, h("p", { class: "notice" }, "The review queue is of another clip or severity than there is now: materialise ", h("code", {}, "review_queue"), " again.")];
+    const share = queue.coverage === null ? "the share of clips that its profile asked for" : `${Math.round(100 * queue.coverage)} % of clips`;
+    const set = queue.set_calibrated ? [`Made to hold the truth for ${share}.`] : ["Not calibrated: all four, for want of blind labels (", h("code", {}, "correction_parameters"), ")."];
+    return [
+      ...parts,
+      h("p", {}, `Place ${queue.position} in the queue of its video, ${queue.state}: ${queue.must_review ? "must be reviewed." : "the policy asks for no review."}`),
+      queue.reasons.length ? h("ul", { class: "reasons" }, queue.reasons.map((reason) => h("li", {}, reason))) : null,
+      h("p", {}, "Severity set: ", queue.set.map((severity) => [badge(severity), " "])),
+      h("p", { class: "note" }, set, ` A label saves ${queue.label_value} in the units of the profile's costs.`),
+    ].filter(Boolean);
   }
 
   function saliency(clip) {

@@ -221,6 +221,20 @@ class Fleet:
         return tables.frame(rows, tables.SEVERITY_RANKING)
 
 
+def thresholds_searched() -> pl.DataFrame:
+    """CORRECTION_PARAMETERS of one judge: two stages that were held out, and one that was not."""
+    figure = {**dict.fromkeys(tables.figures()), "metric": "accuracy", "n": 30, "groups": 9}
+    figures = [
+        figure | {"stage": "majority", "value": 0.25, "low": 0.125, "high": 0.375, "interval": "95 %"},
+        figure | {"stage": "searched_group_out", "value": 0.5, "low": 0.25, "high": 0.75, "interval": "95 %"},
+        figure | {"stage": "searched_same_clips", "value": 0.875, "note": "not held out"},
+    ]
+    gain = figure | {"metric": "accuracy_difference", "stage": "nested", "value": 0.0625, "note": "less default"}
+    row = {**dict.fromkeys(tables.CORRECTION_PARAMETERS), "judge": "a judge", "clips": 30, "groups": 9, "draws": 7}
+    row |= {"adopted": False, "reason": "no better", "rule_set": "seed", "set_scores": [], "figures": [*figures, gain]}
+    return tables.frame([row], tables.CORRECTION_PARAMETERS)
+
+
 def write_site(fleet: Fleet, folder: Path, **changes: Any) -> Written:
     """The site of a fleet in a folder, as the media store would write it."""
 

@@ -24,7 +24,7 @@ from autorisk_dagster.reporting.dashboard.site_files import ROOT, to_json
 from autorisk_dagster.reporting.dashboard.stemmer import stem
 from autorisk_dagster.reporting.dashboard.summaries import VideoSummary, groups_of, rate_of, share_of
 from autorisk_dagster.review.verdicts import Verdict, judged_outputs
-from tests.reporting.dashboard.fleet import Fleet, write_site
+from tests.reporting.dashboard.fleet import Fleet, thresholds_searched, write_site
 
 HOSTILE = "</script><script>hacked()</script><img src=x onerror=hacked()>\u2028'\"{{7*7}}__proto__"
 
@@ -341,16 +341,7 @@ def test_a_queue_of_another_severity_is_not_taken_for_this_one(tmp_path: Path) -
 
 
 def test_the_stages_of_the_search_say_what_was_not_held_out(tmp_path: Path) -> None:
-    figure = {**dict.fromkeys(tables.figures()), "metric": "accuracy", "n": 30, "groups": 9}
-    figures = [
-        figure | {"stage": "majority", "value": 0.25, "low": 0.125, "high": 0.375, "interval": "95 %"},
-        figure | {"stage": "searched_group_out", "value": 0.5, "low": 0.25, "high": 0.75, "interval": "95 %"},
-        figure | {"stage": "searched_same_clips", "value": 0.875, "note": "not held out"},
-    ]
-    gain = figure | {"metric": "accuracy_difference", "stage": "nested", "value": 0.0625, "note": "less default"}
-    row = {**dict.fromkeys(tables.CORRECTION_PARAMETERS), "judge": "a judge", "clips": 30, "groups": 9, "draws": 7}
-    row |= {"adopted": False, "reason": "no better", "rule_set": "seed", "set_scores": [], "figures": [*figures, gain]}
-    fleet = Fleet(1, 1, fleet_wide={"correction_parameters": tables.frame([row], tables.CORRECTION_PARAMETERS)})
+    fleet = Fleet(1, 1, fleet_wide={"correction_parameters": thresholds_searched()})
     write_site(fleet, tmp_path)
     text = page(tmp_path, "evaluation.html")
     assert "<b>Not adopted</b>: no better" in text

@@ -6,6 +6,7 @@ is asked for; without it the tests are skipped.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 from collections.abc import Iterator
@@ -19,13 +20,13 @@ from autorisk_dagster.reporting.dashboard.search_index import words
 from autorisk_dagster.reporting.dashboard.site_files import ROOT
 from autorisk_dagster.reporting.dashboard.stemmer import stem
 from tests.browser import CHROMIUM, Site, serving
-from tests.reporting.dashboard.fleet import WORDS, Fleet, write_site
+from tests.reporting.dashboard.fleet import WORDS, Fleet, thresholds_searched, write_site
 from tests.reporting.dashboard.test_site import HOSTILE, index
 from tests.reporting.example import write_video
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: the dashboard is not looked at in a browser")
 
-FLEET = Fleet(6, 10)
+FLEET = Fleet(6, 10, fleet_wide={"correction_parameters": thresholds_searched()})
 QUERIES = ("pedestrian", "braking", "brakes ahead", "crossed careful car", "nothing-of-this", "car")
 CHECK = """<!doctype html><meta charset="utf-8"><title>check</title>
 <iframe width="WIDTH" height="850"></iframe>
@@ -116,6 +117,7 @@ def test_every_page_opens_without_an_error(site: tuple[Site, Path], tmp_path: Pa
         assert seen["overflow"] <= 0, name
         assert all(seen["figures"]), name
     assert len(found["index.html"]["figures"]) == 2
+    assert found["evaluation.html"]["figures"] == [True]
     assert found["signals.html"]["figures"] and found["depth.html"]["figures"]
     assert {path for path in served.asked if path not in served.pages and path != "/found"} == set()
 
@@ -129,6 +131,40 @@ def test_hostile_text_does_not_run_in_any_page(tmp_path: Path) -> None:
     assert asked == []  # the address in the hostile picture
     assert "<img src=x onerror=hacked()>" in found["clips.html"]["text"]
     assert "<img src=x onerror=hacked()>" in found["search.html"]["text"]
+
+
+AXE = """
+  const found = {};
+  for (const name of PAGES) {
+    const { inside, page } = await open(name);
+    if (name === "clips.html") await until(() => page.querySelector("#clip h2"));
+    if (name === "search.html") await until(() => page.querySelector("#results li p"));
+    const axe = page.createElement("script");
+    axe.src = "axe.js";
+    page.head.append(axe);
+    await until(() => inside.axe);
+    const { violations, passes } = await inside.axe.run(page, { resultTypes: ["violations"] });
+    found[name] = {
+      checked: passes.length,
+      found: violations.map((one) => [one.impact, one.id, one.nodes.slice(0, 3).map((node) => node.html)]),
+    };
+  }
+  return found;
+"""
+
+
+def test_no_page_has_a_serious_fault_of_accessibility(site: tuple[Site, Path], tmp_path: Path) -> None:
+    spec = importlib.util.find_spec("axe_core_python")
+    if spec is None or spec.origin is None:
+        pytest.skip("axe-core-python is not installed: pip install -e .[dev]")
+    served, _ = site
+    served.pages[f"/{ROOT}/axe.js"] = Path(spec.origin).with_name("axe.min.js").read_bytes()
+    served.pages["/check.html"] = check(AXE)
+    found = served.visit("/check.html", tmp_path / "user")
+    assert set(found) == {name for name, _ in PAGES}
+    for name, seen in found.items():
+        assert seen["checked"] > 10, name
+        assert [one for one in seen["found"] if one[0] in ("serious", "critical")] == [], name
 
 
 SEARCH = """

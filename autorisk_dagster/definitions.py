@@ -22,6 +22,7 @@ from autorisk_dagster.jobs import (
 )
 from autorisk_dagster.paths import CONFIGS, data_folder
 from autorisk_dagster.schedules import nightly_fleet_batch
+from autorisk_dagster.sensors import inbox
 from resources.answers import AnswerStore
 from resources.detectors import Detectors
 from resources.hiders import Hiders
@@ -53,6 +54,7 @@ def defs() -> dg.Definitions:
             train_adapter,
         ],
         schedules=[nightly_fleet_batch],
+        sensors=[inbox],
         executor=dg.in_process_executor,
         resources={
             "io_manager": FrameStore(base_dir=str(data / "tables")),

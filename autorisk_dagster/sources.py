@@ -34,12 +34,17 @@ class Discovery:
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """One registered video."""
+    """One registered video.
+
+    Attributes:
+        missing_since: when the inbox saw that its file was gone; None: it was not seen to be gone
+    """
 
     video_id: str
     path: str
     profile: str
     registered_at: str
+    missing_since: str | None = None
 
 
 def discover(paths: Iterable[Path]) -> Discovery:
@@ -102,20 +107,34 @@ class SourceLedger:
         path = path.resolve()
         key = video_key(path)
         known = next(self._folder.glob(f"*-{key[-8:]}.json"), None)
-        if known is not None:
-            old = self.get(known.stem)
-            record = replace(old, path=str(path), profile=profile or old.profile)
+        return self.place(known.stem if known else key, path, profile)
+
+    def place(self, video_id: str, path: Path, profile: str | None = None) -> SourceRecord:
+        """Record that the video `video_id`, whose content was read already, lies at `path`."""
+        path = path.resolve()
+        if (self._folder / f"{video_id}.json").exists():
+            old = self.get(video_id)
+            record = replace(old, path=str(path), profile=profile or old.profile, missing_since=None)
             if record == old:
                 return old
         else:
             now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-            record = SourceRecord(key, str(path), profile or "default", now)
+            record = SourceRecord(video_id, str(path), profile or "default", now)
+        self._write(record)
+        return record
+
+    def mark_missing(self, video_id: str, since: str) -> None:
+        """Record that a video's file was gone at `since` (ISO 8601); the video stays registered."""
+        old = self.get(video_id)
+        if old.missing_since is None:
+            self._write(replace(old, missing_since=since))
+
+    def _write(self, record: SourceRecord) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         target = self._folder / f"{record.video_id}.json"
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
         temporary.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
         temporary.replace(target)
-        return record
 
     def get(self, video_id: str) -> SourceRecord:
         """The record of one video.
@@ -131,6 +150,10 @@ class SourceLedger:
             raise InputError(f"video {video_id} is not registered. Register its file: autorisk ingest PATH") from error
         return SourceRecord(**values)
 
+    def keys(self) -> list[str]:
+        """Keys of every registered video, sorted; no file is opened."""
+        return sorted(path.stem for path in self._folder.glob("[!.]*.json"))
+
     def all(self) -> list[SourceRecord]:
         """Every registered video, by key."""
-        return [self.get(path.stem) for path in sorted(self._folder.glob("[!.]*.json"))]
+        return [self.get(key) for key in self.keys()]

@@ -1,0 +1,94 @@
+"""The inbox sensor: new footage in a folder becomes partitions and runs.
+
+Only local folders (a mounted bucket is one): reading footage needs a file, and the rest of the project a path.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from pathlib import Path
+
+import dagster as dg
+
+from autorisk_dagster.discovery import Action, decide, files_to_read
+from autorisk_dagster.errors import InputError
+from autorisk_dagster.inbox import InboxLedger, list_inbox, read_file, registered_of
+from autorisk_dagster.jobs import process_video
+from autorisk_dagster.partitions import videos
+from autorisk_dagster.paths import CONFIGS, data_folder
+from autorisk_dagster.profile import known_profiles
+from autorisk_dagster.sources import SourceLedger
+
+INBOX_VARIABLE = "AUTORISK_INBOX"
+MAX_ACTIONS = 500  # a tick; of them at most `discovery.MAX_READS` are new in the long run
+
+
+@dg.sensor(
+    job=process_video,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description=f"Registers the videos that are copied into the folder {INBOX_VARIABLE} names, and runs "
+    "`process_video` for each once it has settled.",
+)
+def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """One look. The cursor is the number of the last thing that was done, so that a killed tick is made up for."""
+    named = os.environ.get(INBOX_VARIABLE)
+    if not named:
+        return dg.SkipReason(f"{INBOX_VARIABLE} is not set; it names the folder that footage is copied into")
+    folder = Path(named).resolve()
+    sources, ledger = SourceLedger(data_folder() / "sources"), InboxLedger(data_folder() / "inbox" / "seen.sqlite")
+    waiting = _look(context, folder, sources, ledger)
+    if isinstance(waiting, dg.SkipReason):
+        return waiting
+    done = int(context.cursor or 0)
+    due = ledger.actions_after(done, MAX_ACTIONS)
+    for _, action in due:
+        try:
+            _apply(action, folder, sources)
+        except InputError as error:  # its record was removed by hand: one such must not stop the others
+            context.log.warning(str(error))
+    new = list(dict.fromkeys(action.video_id for _, action in due if action.kind == "new"))
+    return dg.SensorResult(
+        dynamic_partitions_requests=[videos.build_add_request(new)] if new else [],
+        run_requests=[_request(action, sources) for _, action in due if action.run],
+        cursor=str(due[-1][0] if due else done),
+        skip_reason=None if any(action.run for _, action in due) else f"nothing new; {waiting} files still to be read",
+    )
+
+
+def _look(
+    context: dg.SensorEvaluationContext, folder: Path, sources: SourceLedger, ledger: InboxLedger
+) -> int | dg.SkipReason:
+    """Look, decide and remember; return how many files wait to be read."""
+    try:
+        listing = list_inbox(folder)
+    except InputError as error:
+        return dg.SkipReason(str(error))  # nothing is known to be gone
+    now_sec = time.time()
+    seen, profiles = ledger.seen(), known_profiles(CONFIGS)
+    now, later = files_to_read(listing.files, seen, now_sec)
+    readings = {path: read_file(folder, path, listing.files[path], seen.get(path), profiles) for path in now}
+    registered = registered_of(folder, readings, sources)
+    outcome = decide(listing.files, seen, readings, registered, now_sec, listing.unlisted)
+    for note in outcome.notes:
+        context.log.warning(note)
+    if listing.unlisted or listing.links:
+        context.log.info(f"could not be listed: {listing.unlisted}; links, not followed: {listing.links[:20]}")
+    ledger.keep(seen, outcome)
+    return len(later)
+
+
+def _apply(action: Action, folder: Path, sources: SourceLedger) -> None:
+    if action.kind == "missing":
+        sources.mark_missing(action.video_id, dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
+    else:
+        sources.place(action.video_id, folder / action.path, action.profile)
+
+
+def _request(action: Action, sources: SourceLedger) -> dg.RunRequest:
+    profile = sources.get(action.video_id).profile
+    return dg.RunRequest(
+        run_key=f"{action.video_id[-8:]}/{profile}", partition_key=action.video_id, tags={"autorisk/source": "inbox"}
+    )

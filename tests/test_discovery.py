@@ -1,0 +1,306 @@
+"""The inbox: what a look means (pure), and ticks of the sensor on a real instance and real files."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from autorisk_dagster.definitions import defs
+from autorisk_dagster.discovery import SETTLED_SEC, Action, Listed, Reading, Registered, Seen, decide, files_to_read
+from autorisk_dagster.inbox import InboxLedger, list_inbox
+from autorisk_dagster.sensors import inbox
+from autorisk_dagster.sources import SourceLedger
+
+OLD = 1000  # s, how long ago a settled file of these tests was changed
+NOW = 10_000.0
+
+
+def listed(size: int = 5, modified_sec: float = NOW - OLD, sidecar: str = "") -> Listed:
+    return Listed(size, int(modified_sec * 1e9), int(modified_sec * 1e9), sidecar)
+
+
+@pytest.mark.parametrize(
+    ("now", "row", "reads"),
+    [
+        (listed(), None, True),  # old enough at first sight
+        (listed(modified_sec=NOW - 1), None, False),  # just written
+        (listed(modified_sec=NOW + 3600), None, False),  # a clock in the future proves nothing
+        (listed(modified_sec=NOW + 3600), Seen(listed(modified_sec=NOW + 3600), NOW - SETTLED_SEC), True),  # watched
+        (listed(6, NOW - 1), Seen(listed(5, NOW - 2), NOW - SETTLED_SEC), False),  # watched, and it grew
+        (listed(size=0), None, False),  # made, nothing in it yet
+        (listed(), Seen(listed(), 0, video_id="a-00000001"), False),  # known
+        (listed(sidecar="1:2:3"), Seen(listed(), 0, video_id="a-00000001"), True),  # somebody named a profile
+        (listed(), Seen(listed(), 0, problem="cannot be read"), False),  # told once
+        (Listed(5, listed().modified_ns, 1), Seen(listed(), 0, problem="cannot be read"), True),  # chmod
+    ],
+)
+def test_what_is_read_is_settled_and_not_known(now: Listed, row: Seen | None, reads: bool) -> None:
+    found, _ = files_to_read({"a.mp4": now}, {"a.mp4": row} if row else {}, NOW)
+    assert found == (["a.mp4"] if reads else [])
+
+
+def test_a_look_reads_so_many_files_and_says_how_many_are_left() -> None:
+    now, later = files_to_read({f"{n:02}.mp4": listed() for n in range(10)}, {}, NOW, limit=4)
+    assert now == ["00.mp4", "01.mp4", "02.mp4", "03.mp4"] and len(later) == 6
+
+
+def test_a_video_registered_from_elsewhere_is_a_duplicate_and_one_whose_file_is_gone_follows() -> None:
+    readings = {"in.mp4": Reading("in-00000001")}
+    there = decide({"in.mp4": listed()}, {}, readings, [Registered("out-00000001", "/x/out.mp4", "default", 5)], NOW)
+    assert there.actions == ()
+    assert there.notes == ("in.mp4: the same content as /x/out.mp4, nothing to do",)
+    gone = decide({"in.mp4": listed()}, {}, readings, [Registered("out-00000001", "/x/out.mp4", "default", None)], NOW)
+    assert gone.actions == (Action("moved", "out-00000001", "in.mp4", None, run=False),)
+
+
+def test_another_file_with_the_same_short_fingerprint_is_told_and_not_swallowed() -> None:
+    """32 bits: among 100,000 videos a pair is likely, and the second must not pass for a copy of the first."""
+    seen = {"a.mp4": Seen(listed(5), 0, video_id="a-00000001", is_source=True)}
+    found = decide({"a.mp4": listed(5), "b.mp4": listed(6)}, seen, {"b.mp4": Reading("b-00000001")}, [], NOW)
+    assert found.actions == ()
+    assert "shares its short fingerprint with a-00000001 and is another file" in found.notes[0]
+
+
+def test_files_in_a_folder_that_cannot_be_listed_are_not_gone() -> None:
+    seen = {"cam/a.mp4": Seen(listed(), 0, video_id="a-00000001", is_source=True)}
+    assert decide({}, seen, {}, [], NOW, ["cam"]).actions == ()
+    assert [action.kind for action in decide({}, seen, {}, [], NOW, ["camera"]).actions] == ["missing"]
+
+
+def test_a_renamed_file_that_is_not_read_yet_is_not_told_missing() -> None:
+    seen = {"a.mp4": Seen(listed(), 0, video_id="a-00000001", is_source=True)}
+    waiting = decide({"b.mp4": listed()}, seen, {}, [], NOW)
+    assert waiting.actions == ()
+    read = decide({"b.mp4": listed()}, waiting.seen, {"b.mp4": Reading("b-00000001")}, [], NOW)
+    assert read.actions == (Action("moved", "a-00000001", "b.mp4", None, run=False),)
+
+
+repository = cache(lambda: defs().get_repository_def())
+
+
+class Desk:
+    """An inbox with its sensor, ticked as Dagster's daemon does: partitions, then runs by run key, then the cursor."""
+
+    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
+        self.folder, self.data, self.instance = folder / "inbox", folder / "data", instance
+        self.folder.mkdir()
+        self.sources = SourceLedger(self.data / "sources")
+        self.cursor: str | None = None
+        self.runs: dict[str, str] = {}
+        self.reason = ""
+
+    def put(self, name: str, content: bytes | str = b"footage", age_sec: float = OLD) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        os.utime(path, (time.time() - age_sec,) * 2)
+        return path
+
+    def tick(self, killed: bool = False) -> list[str]:
+        """New runs, by partition. `killed`: after the sensor's function, before Dagster did anything with it."""
+        with dg.SensorEvaluationContext(
+            instance_ref=self.instance.get_ref(),
+            instance=self.instance,
+            cursor=self.cursor,
+            repository_def=repository(),
+        ) as context:
+            found = inbox.evaluate_tick(context)
+        if killed:
+            return []
+        for request in found.dynamic_partitions_requests or []:
+            self.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+        new = {str(r.run_key): str(r.partition_key) for r in found.run_requests or [] if r.run_key not in self.runs}
+        self.runs |= new
+        self.cursor, self.reason = found.cursor, found.skip_message or ""
+        return sorted(new.values())
+
+    def partitions(self) -> list[str]:
+        return sorted(self.instance.get_dynamic_partitions("videos"))
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as made:
+        yield made
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> Iterator[Desk]:
+    monkeypatch.setenv("AUTORISK_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("AUTORISK_INBOX", str(tmp_path / "inbox"))
+    yield Desk(tmp_path, instance)
+    instance.wipe()
+
+
+def test_new_footage_is_registered_and_run_once_with_its_folder_s_profile(desk: Desk) -> None:
+    desk.put("winter/van 7/Drive.mp4")
+    desk.put("plain.mov", b"other")
+    desk.put("notes.txt")
+    desk.put(".plain.mov.x7F", b"rsync")
+    keys = desk.tick()
+    assert [key[:-9] for key in keys] == ["drive", "plain"] and desk.partitions() == keys
+    assert [desk.sources.get(key).profile for key in keys] == ["winter", "default"]
+    assert desk.sources.get(keys[0]).path == str((desk.folder / "winter/van 7/Drive.mp4").resolve())
+    assert set(desk.runs) == {f"{keys[0][-8:]}/winter", f"{keys[1][-8:]}/default"}
+    assert desk.tick() == [] and desk.reason == "nothing new; 0 files still to be read"
+
+
+def test_a_half_copied_file_waits_until_it_is_whole(desk: Desk) -> None:
+    desk.put("a.mp4", b"half", age_sec=1)
+    assert desk.tick() == [] and desk.reason == "nothing new; 1 files still to be read"
+    desk.put("a.mp4", b"half and half", age_sec=1)
+    assert desk.tick() == []
+    desk.put("a.mp4", b"half and half")
+    (key,) = desk.tick()
+    assert len(desk.partitions()) == 1 and desk.sources.get(key).missing_since is None
+
+
+def test_a_renamed_file_is_the_same_video_and_the_ledger_follows(desk: Desk) -> None:
+    old = desk.put("a.mp4")
+    (key,) = desk.tick()
+    old.rename(desk.folder / "b.mp4")
+    assert desk.tick() == [] and desk.partitions() == [key]
+    record = desk.sources.get(key)
+    assert record.path.endswith("b.mp4") and record.missing_since is None
+
+
+def test_a_move_into_another_profile_s_folder_is_run_with_it(desk: Desk) -> None:
+    old = desk.put("a.mp4")
+    (key,) = desk.tick()
+    (desk.folder / "japan").mkdir()
+    old.rename(desk.folder / "japan" / "a.mp4")
+    assert desk.tick() == [key] and desk.sources.get(key).profile == "japan"
+    assert set(desk.runs) == {f"{key[-8:]}/default", f"{key[-8:]}/japan"}
+
+
+def test_a_duplicate_is_noted_once_and_takes_over_when_its_original_goes(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    original = desk.put("a.mp4")
+    desk.put("copies/b.mp4")
+    (key,) = desk.tick()
+    note = "copies/b.mp4: the same content as a.mp4"
+    assert capfd.readouterr().err.count(note) == 1
+    desk.tick()
+    assert note not in capfd.readouterr().err
+    original.unlink()
+    assert desk.tick() == [] and desk.sources.get(key).path.endswith("copies/b.mp4")
+
+
+def test_a_deleted_source_is_marked_stays_registered_and_comes_back(desk: Desk) -> None:
+    path = desk.put("a.mp4")
+    (key,) = desk.tick()
+    away = path.rename(desk.folder.parent / "away.mp4")
+    desk.tick()
+    assert desk.sources.get(key).missing_since is not None and desk.partitions() == [key]
+    away.rename(path)
+    assert desk.tick() == [] and desk.sources.get(key).missing_since is None
+
+
+def test_an_inbox_that_is_not_mounted_marks_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.put("a.mp4")
+    (key,) = desk.tick()
+    desk.folder.rename(desk.folder.with_name("unmounted"))
+    assert desk.tick() == [] and "cannot be listed (No such file or directory)" in desk.reason
+    assert desk.sources.get(key).missing_since is None
+    monkeypatch.delenv("AUTORISK_INBOX")
+    desk.tick()
+    assert desk.reason.startswith("AUTORISK_INBOX is not set")
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "said"),
+    [
+        ("profile: wintr\n", "names profile 'wintr'; known: default, japan"),
+        ("profile: [winter\n", "is not YAML"),
+        ("winter\n", "does not name a profile alone"),
+        ("profile: winter\nprofiel: x\n", "does not name a profile alone"),
+        ("profile: ../../etc/passwd\n", "names profile '../../etc/passwd'"),
+    ],
+)
+def test_a_bad_sidecar_is_told_once_and_the_video_waits_for_a_good_one(
+    desk: Desk, capfd: pytest.CaptureFixture[str], sidecar: str, said: str
+) -> None:
+    desk.put("a.mp4")
+    desk.put("a.yaml", sidecar)
+    assert desk.tick() == [] and desk.tick() == []
+    assert capfd.readouterr().err.count(said) == 1
+    desk.put("a.yaml", "profile: winter\n", age_sec=5)
+    (key,) = desk.tick()
+    assert desk.sources.get(key).profile == "winter"
+
+
+def test_an_unreadable_file_is_named_once_and_read_when_it_changes(
+    desk: Desk, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = desk.put("a.mp4")
+    desk.put("b.mp4", b"other")
+    real = Path.open
+
+    def refused(self: Path, *arguments: Any, **named: Any) -> Any:  # root may read what mode 000 forbids
+        if self.name == "a.mp4":
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert len(desk.tick()) == 1 and desk.tick() == []
+    assert capfd.readouterr().err.count("a.mp4: cannot be read (Permission denied)") == 1
+    monkeypatch.setattr(Path, "open", real)
+    assert desk.tick() == []
+    path.chmod(0o600 if path.stat().st_mode & 0o077 else 0o644)
+    assert len(desk.tick()) == 1
+
+
+def test_a_link_is_not_followed_out_of_the_inbox(desk: Desk) -> None:
+    outside = desk.folder.parent / "secret.mp4"
+    outside.write_bytes(b"secret")
+    (desk.folder / "a.mp4").symlink_to(outside)
+    assert list_inbox(desk.folder).links == ("a.mp4",)
+    assert desk.tick() == [] and desk.sources.all() == []
+
+
+def test_what_a_killed_tick_decided_is_handed_out_again(desk: Desk) -> None:
+    desk.put("a.mp4")
+    assert desk.tick(killed=True) == []
+    (key,) = desk.tick()
+    assert desk.partitions() == [key] and desk.tick() == []
+
+
+def test_a_reset_cursor_requests_no_run_twice(desk: Desk) -> None:
+    desk.put("a.mp4")
+    assert len(desk.tick()) == 1
+    desk.cursor = None
+    assert desk.tick() == []
+
+
+def test_three_thousand_files_are_opened_once_in_bounded_looks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3000):
+        desk.put(f"cam{number % 7}/{number}.mp4", f"footage {number:04}")
+    opened: list[str] = []
+    real = io.open
+
+    def counting(file: Any, *arguments: Any, **named: Any) -> Any:
+        if str(file).endswith(".mp4"):
+            opened.append(str(file))
+        return real(file, *arguments, **named)
+
+    monkeypatch.setattr(io, "open", counting)
+    monkeypatch.setattr(builtins, "open", counting)
+    assert [len(desk.tick()) for _ in range(3)] == [100, 100, 100]
+    assert len(opened) == len(set(opened)) == 300
+    monkeypatch.setattr("autorisk_dagster.sensors.files_to_read", lambda *known: files_to_read(*known, limit=3000))
+    monkeypatch.setattr("autorisk_dagster.sensors.MAX_ACTIONS", 3000)
+    assert len(desk.tick()) == 2700 and len(desk.partitions()) == 3000
+    opened.clear()
+    assert desk.tick() == [] and opened == []
+    assert len(desk.cursor or "") == 4
+    assert len(InboxLedger(desk.data / "inbox" / "seen.sqlite").seen()) == 3000

@@ -181,17 +181,19 @@ def audit_pack(
         review = review_state(review_log(Path(media.root)), found)
         _refuse_unreviewed(review, profile)
         handover = Handover(media, f"{key}/handed_over", keys.credentials if keys else None)
-        if profile.privacy.hide:
-            left_out["generated/"] = (
-                "faces and number plates are not hidden in generated videos, and the profile asks it"
-            )
+        hidden_by = profile.privacy.faces if profile.privacy.hide else None
+        generated = handover.generated(found, hidden_by)
+        left_out |= dict.fromkeys(
+            generated.withheld,
+            f"made without hiding faces and number plates (by {hidden_by}), which the profile asks: make it again",
+        )
         if keys is None:
             left_out["signature.dsse.json"] = "not signed: no key is configured (AUTORISK_AUDIT_KEYS)"
         contents = PackContents(
             tables=found,
             profile=profile,
             clips=handover.clips(found),
-            generated={} if profile.privacy.hide else handover.generated(found),
+            generated=generated.videos,
             review=review,
             provenance={
                 "footage": source_video.row(0, named=True),

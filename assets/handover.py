@@ -33,6 +33,14 @@ _GENERATED_FACTS = (
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class GeneratedVideos:
+    """`videos` go into the pack, by clip id; those named in `withheld` do not."""
+
+    videos: "dict[str, list[Video]]"
+    withheld: list[str]
+
+
 @dataclass
 class Handover:
     """Makes the files that a pack holds; each is made once and kept under what it was made from.
@@ -73,28 +81,42 @@ class Handover:
             )
         return made
 
-    def generated(self, found: Mapping[str, pl.DataFrame]) -> "dict[str, list[Video]]":
-        """The generated videos, by clip id; each is marked as synthetic."""
+    def generated(self, found: Mapping[str, pl.DataFrame], hidden_by: str | None) -> GeneratedVideos:
+        """The generated videos; each is marked as synthetic.
+
+        Args:
+            found: tables by asset
+            hidden_by: what must have hidden faces and plates in them; None: nothing needs to be hidden
+        """
         from autorisk_dagster.audit.credentials import SOURCE_TYPES, generated_credential
         from autorisk_dagster.audit.trace import plain
 
         made: dict[str, list[Video]] = {}
+        withheld = []
         for asset in GENERATED_BY:
             for row in found[asset].iter_rows(named=True) if asset in found else ():
                 if row["outcome"] != "generated":
                     continue
                 name = f"generated/{row['clip_id']}-{row['scenario']}.mp4"
-                facts = plain({"title": Path(name).name} | {key: row[key] for key in _GENERATED_FACTS})
+                did = row.get("hidden_by")  # a table of before there was hiding has no such column
+                if hidden_by is not None and did != hidden_by:
+                    withheld.append(name)
+                    continue
+                hidden = f"faces and plates, by {did}" if did else "nothing"
+                facts = plain(
+                    {"title": Path(name).name, "hidden": hidden} | {key: row[key] for key in _GENERATED_FACTS}
+                )
                 record = {
                     "role": "generated video, no evidence of what happened",
                     "synthetic": True,
                     "digital_source_type": SOURCE_TYPES[row["world_model"]],
+                    "hidden": hidden,
                     "evidence_sha256": row["clip_sha256"],
                 }
                 path = self._whole(row["video_path"], row["video_sha256"])
                 video = self._credentialed(name, path, generated_credential(facts), record)
                 made.setdefault(row["clip_id"], []).append(video)
-        return made
+        return GeneratedVideos(made, withheld)
 
     def keep_only(self) -> None:
         """Delete what earlier packs kept and this one does not need."""

@@ -14,6 +14,7 @@ from autorisk_dagster.partitions import videos
 from autorisk_dagster.profile import Profile
 from resources.answers import AnswerStore
 from resources.detectors import Detectors
+from resources.hiders import Hiders
 from resources.media_store import MediaStore, sha256_of
 from resources.profiles import Profiles
 from resources.progress import Progress
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from autorisk_dagster.prediction.made_video import Wanted
     from autorisk_dagster.prediction.moment import Moment, Seen
     from autorisk_dagster.prediction.world_model import WorldModel
+    from autorisk_dagster.privacy.hide import Hider
 
 Row = dict[str, Any]
 STRIPS_SHOWN = 3  # in the UI: a strip is 0.4 MB of PNG in Dagster's event log
@@ -37,6 +39,12 @@ def _checks(asset: str) -> list[dg.AssetCheckSpec]:
         ),
         dg.AssetCheckSpec(
             "no_video_failed", asset=asset, description="Those that failed are made by the next run; refusals stand."
+        ),
+        dg.AssetCheckSpec(
+            "hidden_where_asked",
+            asset=asset,
+            blocking=True,
+            description="Where the profile asks for it, faces and number plates are hidden in all that is footage.",
         ),
         dg.AssetCheckSpec(
             "begins_with_the_condition",
@@ -60,7 +68,7 @@ def _checks(asset: str) -> list[dg.AssetCheckSpec]:
     group_name="prediction",
     kinds={"python", "opencv"},
     owners=OWNERS,
-    code_version=code_version(1, "prediction"),
+    code_version=code_version(2, "prediction", "privacy"),
     pool="gpu",
     check_specs=_checks("predict_videos"),
 )
@@ -77,6 +85,7 @@ def predict_videos(
     corrected_severities: pl.DataFrame,
     profiles: Profiles,
     world_models: WorldModels,
+    hiders: Hiders,
     detectors: Detectors,
     answers: AnswerStore,
     media: MediaStore,
@@ -91,9 +100,11 @@ def predict_videos(
 
     seen = Seen(tracks, conflict_measures, ego_motion, near_miss_events, clip_ttc)
     try:
-        profile = profiles.get(source_video.item(0, "profile"))
-        studio = _Studio(context, profile, world_models.get(profile), detectors, answers, media, "predictions")
-        orders = _wanted(mined_clips, reason_outputs, corrected_severities, "predict")
+        facts = source_video.row(0, named=True)
+        profile = profiles.get(facts["profile"])
+        hider = hiders.of_video(profile, tracks, (facts["width_px"], facts["height_px"]))
+        studio = _Studio(context, profile, world_models.get(profile), hider, detectors, answers, media, "predictions")
+        orders = _wanted(mined_clips, reason_outputs, corrected_severities, profile, "predict")
         with progress.over(context.log, "videos made", float(len(orders))) as report:
             settings = profile.prediction
             rows = list(studio.rows(orders, seen, settings.severities, settings.predict_from, report))
@@ -101,7 +112,7 @@ def predict_videos(
         raise failure(error) from error
     table = tables.frame(rows, tables.PREDICT_VIDEOS)
     media.keep_only(f"{context.partition_key}/predictions", set(table["video_path"].drop_nulls()))
-    return table_result("predict_videos", table, studio.metadata(table), _checked(table), preview=PREVIEW)
+    return table_result("predict_videos", table, studio.metadata(table), _checked(table, profile), preview=PREVIEW)
 
 
 @dg.asset(
@@ -110,7 +121,7 @@ def predict_videos(
     group_name="prediction",
     kinds={"python", "opencv"},
     owners=OWNERS,
-    code_version=code_version(1, "prediction"),
+    code_version=code_version(2, "prediction", "privacy"),
     pool="gpu",
     check_specs=[
         *_checks("counterfactuals"),
@@ -134,6 +145,7 @@ def counterfactuals(
     corrected_severities: pl.DataFrame,
     profiles: Profiles,
     world_models: WorldModels,
+    hiders: Hiders,
     detectors: Detectors,
     answers: AnswerStore,
     media: MediaStore,
@@ -147,12 +159,18 @@ def counterfactuals(
     key = context.partition_key
     rows: list[Row] = []
     try:
-        profile = profiles.get(source_video.item(0, "profile"))
+        facts = source_video.row(0, named=True)
+        profile = profiles.get(facts["profile"])
         settings = profile.prediction
-        studio = _Studio(context, profile, world_models.get(profile), detectors, answers, media, "counterfactuals")
+        hider = hiders.of_video(profile, tracks, (facts["width_px"], facts["height_px"]))
+        model = world_models.get(profile)
+        studio = _Studio(context, profile, model, hider, detectors, answers, media, "counterfactuals")
         pairs = list(
             zip(
-                *(_wanted(mined_clips, reason_outputs, corrected_severities, name) for name in ("danger", "safe")),
+                *(
+                    _wanted(mined_clips, reason_outputs, corrected_severities, profile, scenario)
+                    for scenario in ("danger", "safe")
+                ),
                 strict=True,
             )
         )
@@ -180,19 +198,24 @@ def counterfactuals(
         metadata={"the same": same, "threshold": PAIR_SSIM},
     )
     return table_result(
-        "counterfactuals", table, studio.metadata(table), [*_checked(table), differ], preview=[*PREVIEW, "pair_ssim"]
+        "counterfactuals",
+        table,
+        studio.metadata(table),
+        [*_checked(table, profile), differ],
+        preview=[*PREVIEW, "pair_ssim"],
     )
 
 
 def _wanted(
-    clips: pl.DataFrame, reason_outputs: pl.DataFrame, corrected: pl.DataFrame, scenario: str
+    clips: pl.DataFrame, reason_outputs: pl.DataFrame, corrected: pl.DataFrame, profile: Profile, scenario: str
 ) -> "list[Wanted]":
     from autorisk_dagster.prediction.made_video import Wanted
 
     judged = {row["clip_id"]: row for row in reason_outputs.iter_rows(named=True)}
     severity = dict(corrected.select("clip_id", "severity").iter_rows())
+    hidden_by = profile.privacy.faces if profile.privacy.hide else None
     return [
-        Wanted(clip, judged[clip["clip_id"]], severity.get(clip["clip_id"]), scenario)
+        Wanted(clip, judged[clip["clip_id"]], severity.get(clip["clip_id"]), scenario, hidden_by)
         for clip in clips.iter_rows(named=True)
     ]
 
@@ -204,6 +227,7 @@ class _Studio:
     context: dg.AssetExecutionContext
     profile: Profile
     model: "WorldModel"
+    hider: "Hider | None"
     detectors: Detectors
     answers: AnswerStore
     media: MediaStore
@@ -224,7 +248,7 @@ class _Studio:
                 why = "not judged" if wanted.severity is None else f"severity {wanted.severity} is not asked for"
                 yield not_asked(wanted, why)
             else:
-                moment = moment_of(self.media.source(self.key), wanted.clip, seen, begin)
+                moment = moment_of(self.media.source(self.key), wanted.clip, seen, begin, self.hider)
                 yield self._made(wanted, moment)
             if report is not None:
                 report(float(number))
@@ -269,7 +293,8 @@ class _Studio:
         danger, safe = (video_file.read(self.media.path(row["video_path"])) for row in made)
         times = [number / settings.fps for number in range(len(danger))]
         size = settings.width_px, settings.height_px
-        original = video_file.read_original(self.media.source(self.key), made[0]["condition_sec"], times, size)
+        source = self.media.source(self.key)
+        original = video_file.read_original(source, made[0]["condition_sec"], times, size, self.hider)
         relative = f"{self.key}/{self.folder}/{clip['clip_id']}-side-by-side.mp4"
         label = "Original, danger, safe"
         with self.media.writing(relative) as target:
@@ -300,6 +325,7 @@ class _Studio:
             "model_revision": self.model.model_revision,
             "prompt_version": prompts.VERSION,
             "settings_hash": self.model.settings_hash,
+            "hidden": self.hider is not None,
             "outcomes": {str(name): count for name, count in table["outcome"].value_counts().iter_rows()},
             "hazards": {str(name): count for name, count in table["hazard"].drop_nulls().value_counts().iter_rows()},
             "refusals": table.filter(pl.col("outcome") == "refused")["error"].to_list(),
@@ -309,7 +335,7 @@ class _Studio:
         }
 
 
-def _checked(table: pl.DataFrame) -> list[dg.AssetCheckResult]:
+def _checked(table: pl.DataFrame, profile: Profile) -> list[dg.AssetCheckResult]:
     from autorisk_dagster.prediction.quality import FIRST_FRAME_SSIM, NEIGHBOUR_SSIM
 
     there = table.filter(pl.col("outcome") == "generated")
@@ -329,11 +355,13 @@ def _checked(table: pl.DataFrame) -> list[dg.AssetCheckResult]:
 
     error, warn = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
     failed = int((table["outcome"] == "failed").sum())
+    shown = there.filter(pl.col("hidden_by").is_null())["clip_id"].to_list() if profile.privacy.hide else []
     return [
         dg.AssetCheckResult(check_name="every_clip_made_or_says_why", passed=bool(told.all() and has_file.all())),
         dg.AssetCheckResult(
             check_name="no_video_failed", passed=not failed, severity=error, metadata={"failed": failed}
         ),
+        dg.AssetCheckResult(check_name="hidden_where_asked", passed=not shown, metadata={"not hidden": shown}),
         of_all(
             "begins_with_the_condition",
             pl.col("first_frame_ssim") < FIRST_FRAME_SSIM,

@@ -37,12 +37,14 @@ class Wanted:
         judgement: row of tables.REASON_OUTPUTS
         severity: the corrected one
         scenario: one of SCENARIOS
+        hidden_by: what hid faces and plates in the moment's frame; None: nothing is hidden
     """
 
     clip: Mapping[str, Any]
     judgement: Mapping[str, Any]
     severity: str | None
     scenario: str
+    hidden_by: str | None = None
 
 
 def order_of(wanted: Wanted, moment: Moment, settings: PredictionSettings) -> Order:
@@ -65,6 +67,8 @@ def finished_key(wanted: Wanted, order: Order, model: WorldModel) -> str:
         order.prompt.hash,
         order.seed,
     ]
+    if wanted.hidden_by is not None:  # what is hidden follows the road users that were found
+        what += [wanted.hidden_by, hashlib.sha256(order.moment.condition.frame_bgr.tobytes()).hexdigest()]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
@@ -96,6 +100,7 @@ def made_row(wanted: Wanted, order: Order, model: WorldModel, made: Generated) -
         "seed": made.seed,
         "settings_hash": model.settings_hash,
         "condition_sec": order.moment.condition.at_sec,
+        "hidden_by": wanted.hidden_by,
         "attempts": made.attempts,
         "seconds": made.seconds,
         "peak_memory_mb": made.peak_memory_mb,
@@ -109,7 +114,7 @@ def made_row(wanted: Wanted, order: Order, model: WorldModel, made: Generated) -
 def write(made: Generated, row: Row, settings: PredictionSettings, target: Path) -> Row:
     """Write the pictures to `target`; returns what the row says of the file but its path and hash."""
     told = ("clip_id", "clip_sha256", "scenario", "model_id", "model_revision", "prompt", "prompt_hash", "seed",
-            "settings_hash", "condition_sec")  # fmt: skip
+            "settings_hash", "condition_sec", "hidden_by")  # fmt: skip
     video_file.write(
         made.pictures,
         settings.fps,

@@ -8,7 +8,7 @@ smallest time to contact, else its mining peak.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import polars as pl
 
 from autorisk_dagster import tables
 from autorisk_dagster.prediction.picture import Condition, read_condition
+from autorisk_dagster.privacy.hide import Hider
 
 SNAP_SEC: Final = 0.3  # a sample of the road users this long before the moment stands for it
 LAST_FRAME_SEC: Final = 1e-3
@@ -58,9 +59,15 @@ class Moment:
         )
 
 
-def moment_of(source: Path, clip: Mapping[str, Any], seen: Seen, begin: str) -> Moment:
-    """The moment of a clip (a row of tables.MINED_CLIPS); `begin` is "clip_end" or "danger"."""
-    return Moment(read_condition(source, condition_sec(clip, seen, begin)), seen)
+def moment_of(source: Path, clip: Mapping[str, Any], seen: Seen, begin: str, hider: Hider | None = None) -> Moment:
+    """The moment of a clip (a row of tables.MINED_CLIPS); `begin` is "clip_end" or "danger".
+
+    With a `hider` its frame has no face and no plate any more, so that nothing that goes on from it has.
+    """
+    condition = read_condition(source, condition_sec(clip, seen, begin))
+    if hider is not None:
+        condition = replace(condition, frame_bgr=hider.picture(condition.frame_bgr, condition.at_sec))
+    return Moment(condition, seen)
 
 
 def condition_sec(clip: Mapping[str, Any], seen: Seen, begin: str) -> float:

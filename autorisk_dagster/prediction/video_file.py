@@ -15,6 +15,7 @@ import numpy as np
 
 from autorisk_dagster.errors import VideoError
 from autorisk_dagster.prediction.picture import STRIP_PX, Image, letterboxed, with_strip
+from autorisk_dagster.privacy.hide import Hider
 from autorisk_dagster.video.clips import Mp4Writer
 from autorisk_dagster.video.reader import VideoFrame, VideoReader
 
@@ -51,10 +52,14 @@ def read(path: Path) -> list[Image]:
 
 
 def read_original(
-    source: Path, at_sec: float, times_sec: Sequence[float], picture_size: tuple[int, int]
+    source: Path,
+    at_sec: float,
+    times_sec: Sequence[float],
+    picture_size: tuple[int, int],
+    hider: Hider | None = None,
 ) -> list[Image]:
-    """What the source shows at `at_sec` plus each of `times_sec` (rising), letterboxed to (width, height); the last
-    frame stays after the source's end.
+    """What the source shows at `at_sec` plus each of `times_sec` (rising), letterboxed to (width, height), without what
+    `hider` hides; the last frame stays after the source's end.
 
     Raises:
         VideoError: the source has no frame from `at_sec` on.
@@ -63,7 +68,8 @@ def read_original(
     with VideoReader(source, audio=False, start_sec=at_sec - 1e-3, end_sec=at_sec + times_sec[-1] + 1e-3) as reader:
         for item in reader:
             if isinstance(item, VideoFrame):
-                frames.append((item.timestamp_sec - at_sec, letterboxed(item.bgr(), picture_size)))
+                shown = item.bgr() if hider is None else hider.picture(item.bgr(), item.timestamp_sec)
+                frames.append((item.timestamp_sec - at_sec, letterboxed(shown, picture_size)))
     if not frames:
         raise VideoError(source, f"shows no frame from {at_sec:g} s on", "Mine it again: it has changed")
     starts = np.array([shown_sec for shown_sec, _ in frames])

@@ -324,6 +324,7 @@ PREDICT_VIDEOS: Schema = {  # one row a mined clip: what happens next
     "settings_hash": pl.String,
     "clip_sha256": pl.String,  # of the file whose frame is the condition
     "condition_sec": pl.Float64,  # time of that frame in the source
+    "hidden_by": pl.String,  # what hid faces and plates in all that is footage in it; null: nothing is hidden
     "attempts": pl.Int64,
     "seconds": pl.Float64,
     "peak_memory_mb": pl.Float64,  # of the accelerator, or of the process where there is none

@@ -16,6 +16,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from assets.handover import Handover
 from assets.tabulate import content_hash
 from autorisk_dagster import tables
 from autorisk_dagster.audit import keys
@@ -30,7 +31,7 @@ from autorisk_dagster.review.log import review_log
 from autorisk_dagster.review.verdicts import Verdict as ReviewVerdict
 from autorisk_dagster.review.verdicts import judged_outputs
 from autorisk_dagster.sources import SourceLedger
-from resources.media_store import sha256_of
+from resources.media_store import MediaStore, sha256_of
 from resources.profiles import Profiles
 from tests.assets.test_graph import ColourDetectors
 from tests.blob_world import film_crossing
@@ -438,6 +439,35 @@ def test_a_generated_video_in_the_pack_is_marked_in_the_file_and_in_words(scratc
         r["scenario"]: r["synthetic"] for r in trace_of(pack, clip["clip_id"])["generated"]["predict_videos"]["rows"]
     }
     assert told == {"predict": True, "danger": False}
+
+
+@pytest.mark.parametrize(
+    ("hidden_by", "handed_over"),
+    [(None, {"shown", "by boxes", "by faces"}), ("road_users", {"by boxes"}), ("centerface", {"by faces"})],
+)
+def test_a_generated_video_in_which_faces_show_does_not_leave(
+    tmp_path: Path, hidden_by: str | None, handed_over: set[str]
+) -> None:
+    media = MediaStore(root=str(tmp_path))
+    with media.writing("drive/predictions/p.mp4") as target:
+        target.write_bytes(b"a video")
+    row = dict.fromkeys(tables.PREDICT_VIDEOS) | {
+        "scenario": "predict",
+        "outcome": "generated",
+        "world_model": "kinematic",
+        "clip_sha256": "0" * 64,
+        "video_path": "drive/predictions/p.mp4",
+        "video_sha256": sha256_of(media.path("drive/predictions/p.mp4")),
+    }
+    made_by = {"shown": None, "by boxes": "road_users", "by faces": "centerface"}
+    rows = [row | {"clip_id": clip, "hidden_by": what} for clip, what in made_by.items()]
+    found = {"predict_videos": tables.frame(rows, tables.PREDICT_VIDEOS)}
+    generated = Handover(media, "drive/handed_over", None).generated(found, hidden_by)
+    assert set(generated.videos) == handed_over
+    assert generated.withheld == [f"generated/{clip}-predict.mp4" for clip in made_by if clip not in handed_over]
+    before = {"predict_videos": found["predict_videos"].drop("hidden_by")}  # as stored by an earlier version
+    older = Handover(media, "drive/handed_over", None).generated(before, hidden_by)
+    assert bool(older.videos) == (hidden_by is None)
 
 
 def test_a_secret_of_the_environment_never_gets_in(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

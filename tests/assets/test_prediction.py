@@ -19,10 +19,12 @@ from autorisk_dagster.partitions import videos
 from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.perception.detections import Detections
 from autorisk_dagster.prediction import video_file
+from autorisk_dagster.prediction.picture import letterbox
 from autorisk_dagster.profile import Profile
 from autorisk_dagster.sources import SourceLedger
 from resources.answers import AnswerStore
 from resources.detectors import Detectors
+from resources.hiders import Hiders
 from resources.media_store import MediaStore, sha256_of
 from resources.profiles import Profiles
 from resources.progress import Progress
@@ -65,6 +67,18 @@ class TinyWorldModels(WorldModels):
         return "tests.prediction.child_with_double"
 
 
+def _plate(left: int, top: int, right: int, bottom: int) -> tuple[slice, slice]:
+    """Where the number plate of a car in this box is drawn: stripes as fine as letters."""
+    across, down = (right - left) // 3, (bottom - top) // 6
+    return slice(bottom - 2 * down, bottom - down), slice(left + across, left + 2 * across)
+
+
+def _contrast(picture: Any, box: Any) -> float:
+    """Grey levels from one column to the next on the plate of a car in `box` (4,), px of the picture."""
+    rows, columns = _plate(*np.round(box).astype(int))
+    return float(np.abs(np.diff(picture[rows, columns].astype(float).mean(axis=2), axis=1)).mean())
+
+
 class World:
     """A car 20 m ahead that the own car comes up to at 8 m/s: contact 2 s after 1.5 s. Clips: HIGH, LOW, not judged."""
 
@@ -80,6 +94,8 @@ class World:
             picture = np.roll(ground, 8 * number, axis=1)  # the own car drives
             left, top, right, bottom = np.round(box_of(0.3, max(28.0 - 0.8 * number, 4.0))).astype(int)
             picture[max(top, 0) : bottom, max(left, 0) : right] = (20, 20, 220)
+            stripes = np.arange((right - left) // 3)[None, :, None] // 3 % 2 * 255
+            picture[_plate(left, top, right, bottom)] = stripes
             pictures.append(picture)
         path = write_video(folder / "drive.mp4", [n / 10 for n in range(30)], pictures=pictures, size=SIZE)
         self.key = SourceLedger(folder / "sources").register(path).video_id
@@ -118,7 +134,8 @@ class World:
 
     def run(self, asset: str) -> tuple[pl.DataFrame, dict[str, bool], dict[str, Any]]:
         """Materialise `asset`: its table, its checks and its metadata."""
-        given = {**self.given, "source_video": tables.frame([video_row(profile=self.profile)], tables.SOURCE_VIDEO)}
+        source = video_row(profile=self.profile, width_px=SIZE[0], height_px=SIZE[1])
+        given = {**self.given, "source_video": tables.frame([source], tables.SOURCE_VIDEO)}
         for name, table in given.items():
             (self.folder / "tables" / name).mkdir(parents=True, exist_ok=True)
             table.write_parquet(self.folder / "tables" / name / f"{self.key}.parquet")
@@ -133,6 +150,7 @@ class World:
                 "profiles": Profiles(folder=str(self.configs)),
                 "detectors": RedDetectors(),
                 "world_models": self.world_models,
+                "hiders": Hiders(),
                 "answers": AnswerStore(root=str(self.folder / "answers")),
                 "progress": Progress(),
             },
@@ -190,6 +208,32 @@ def test_the_pair_lies_beside_what_the_camera_saw(
     assert table["comparison_path"].head(2).n_unique() == 1
     pictures = video_file.read(world.file(table["comparison_path"][0]))
     assert len(pictures) == 49 and pictures[0].shape == (290, 1248, 3)
+
+
+def test_a_plate_is_hidden_in_every_video_and_in_what_the_camera_saw(
+    tmp_path: Path, world: World, pairs: tuple[pl.DataFrame, dict[str, bool], dict[str, Any]]
+) -> None:
+    """At the condition the car is 16 m away, and a letter of its plate 3 px wide; a cell of its mosaic has 15."""
+    (tmp_path / "hidden.yaml").write_text("privacy: {hide: true}\nprediction: {frames: 5}\n")
+    hidden = World(tmp_path, world.instance, tmp_path)
+    hidden.profile = "hidden"
+    table, checks, metadata = hidden.run("counterfactuals")
+    assert table["hidden_by"].to_list() == ["road_users"] * 2 + [None] * 4  # of these there are no videos
+    assert pairs[0]["hidden_by"].null_count() == 6
+    assert checks["hidden_where_asked"] and checks["begins_with_the_condition"]
+    assert metadata["hidden"].value is True
+    place = letterbox(SIZE, (832, 480))
+    box = place.boxes(box_of(0.3, 16.0)[None])[0]
+    beside = box / 2 + np.array([0, 26, 0, 26])  # in the left third of the comparison
+    for which, made, seen in (
+        (box, "video_path", [0, 1]),
+        (beside, "comparison_path", [0]),
+    ):
+        for number in seen:
+            before, after = (
+                video_file.read(of.file(found[made][number]))[0] for of, found in ((world, pairs[0]), (hidden, table))
+            )
+            assert _contrast(before, which) > 25 > 10 > _contrast(after, which), (made, number)
 
 
 def test_clips_that_are_not_asked_for_say_why(pairs: tuple[pl.DataFrame, dict[str, bool], dict[str, Any]]) -> None:

@@ -166,8 +166,8 @@ def _record(
         "misses": [_event(event, verdicts.get(event["event_id"]), "verified_events" in video) for event in events],
         "saliency": saliency,
         "checklist": _checklist(video, clip["clip_id"]),
-        "predict": _generated(video, "predict_videos", clip["clip_id"], media_exists, hidden=hidden),
-        "counterfactuals": _generated(video, "counterfactuals", clip["clip_id"], media_exists, hidden=hidden),
+        "predict": _generated(video, "predict_videos", clip["clip_id"], media_exists, shareable),
+        "counterfactuals": _generated(video, "counterfactuals", clip["clip_id"], media_exists, shareable),
         "missing": [*video.missing, *video.stale],
     }
     order = order_key(
@@ -315,15 +315,19 @@ def _checklist(video: VideoTables, clip_id: str) -> list[Row] | None:
 
 
 def _generated(
-    video: VideoTables, asset: str, clip_id: str, media_exists: Callable[[str], bool], *, hidden: bool
+    video: VideoTables, asset: str, clip_id: str, media_exists: Callable[[str], bool], shareable: Row | None
 ) -> list[Row] | None:
-    """Generated videos of a clip; every one is synthetic, and the page says so."""
+    """Generated videos of a clip; every one is synthetic, and the page says so.
+
+    They are shown where the same is hidden in them as in the clip's shareable copy, or nothing has to be.
+    """
     if asset not in video:
         return None
     found = []
     for row in video[asset].filter(pl.col("clip_id") == clip_id).iter_rows(named=True):
         path = row["video_path"]
         both = row.get("comparison_path")
+        withheld = shareable is None or shareable["hidden_by"] not in (None, row["hidden_by"])
         found.append(
             {
                 **{name: row[name] for name in ("scenario", "outcome", "error", "world_model", "model_id", "hazard")},
@@ -332,9 +336,10 @@ def _generated(
                 if row["contact_sec"] is not None
                 else None,
                 "between": row["contact_between"],
-                "url": media_url(path) if path and not hidden and media_exists(path) else None,
-                "comparison": media_url(both) if both and not hidden and media_exists(both) else None,
-                "withheld": bool(path) and hidden,
+                "hidden_by": row["hidden_by"],
+                "url": media_url(path) if path and not withheld and media_exists(path) else None,
+                "comparison": media_url(both) if both and not withheld and media_exists(both) else None,
+                "withheld": bool(path) and withheld,
             }
         )
     return found

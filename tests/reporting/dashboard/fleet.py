@@ -41,6 +41,7 @@ class Fleet:
     fleet_wide: dict[str, pl.DataFrame] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     hide: bool = False
+    generated_hidden_by: str | None = None
 
     @property
     def video_ids(self) -> list[str]:
@@ -108,6 +109,22 @@ class Fleet:
                 row |= {"hidden_by": "road_users", "hidden_boxes": 3}
             rows.append(row)
         return tables.frame(rows, tables.SHAREABLE_CLIPS)
+
+    def _predict_videos(self, video: str) -> pl.DataFrame:
+        row = dict.fromkeys(tables.PREDICT_VIDEOS) | {"scenario": "predict", "outcome": "generated"}
+        row |= {"world_model": "kinematic", "hidden_by": self.generated_hidden_by}
+        rows = [
+            row | {"clip_id": self.clip_id(video, n), "video_path": f"{video}/predictions/{n:02d}.mp4"}
+            for n in range(self.clips)
+        ]
+        return tables.frame(rows, tables.PREDICT_VIDEOS)
+
+    def _counterfactuals(self, video: str) -> pl.DataFrame:
+        row = {"scenario": "danger", "comparison_path": f"{video}/counterfactuals/beside.mp4"}
+        rows = [
+            {**dict.fromkeys(tables.COUNTERFACTUALS), **made, **row} for made in self._predict_videos(video).to_dicts()
+        ]
+        return tables.frame(rows, tables.COUNTERFACTUALS)
 
     def _saliency_maps(self, video: str) -> pl.DataFrame:
         row = dict.fromkeys(tables.SALIENCY_MAPS) | {"severity": "HIGH", "log_odds": 1.0, "peak_sec": 4.0}

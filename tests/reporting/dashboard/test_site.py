@@ -128,7 +128,7 @@ def test_json_is_strict_and_harmless_in_html(value: Any) -> None:
 
 
 def test_what_was_not_made_is_named_and_never_a_zero(tmp_path: Path) -> None:
-    fleet = Fleet(2, 3, without=("corrected_severities", "near_miss_events", "clip_ttc", "tracks"))
+    fleet = Fleet(2, 3, without=("corrected_severities", "near_miss_events", "clip_ttc", "tracks", "predict_videos"))
     write_site(fleet, tmp_path)
     clips = index(tmp_path)["clips"]
     assert set(clips["severity"]) == set(clips["misses"]) == set(clips["ttc"]) == {None}
@@ -182,6 +182,8 @@ def test_footage_goes_out_only_as_the_profile_allows(tmp_path: Path) -> None:
     for name, fleet in (
         ("open", Fleet(1, 2)),
         ("hidden", Fleet(1, 2, hide=True)),
+        ("generated hidden too", Fleet(1, 2, hide=True, generated_hidden_by="road_users")),
+        ("hidden by another way", Fleet(1, 2, hide=True, generated_hidden_by="centerface")),
         ("unknown", Fleet(1, 2, without=("shareable_clips",))),
     ):
         write_site(fleet, tmp_path / name)
@@ -189,10 +191,13 @@ def test_footage_goes_out_only_as_the_profile_allows(tmp_path: Path) -> None:
             path.read_text("utf-8") for path in (tmp_path / name / ROOT).rglob("*") if path.suffix in (".js", ".html")
         ]
         text = "".join(file for file in files if len(file) < 1_000_000)  # without Plotly
-        shown[name] = {folder for folder in ("clips", "shareable", "annotated", "saliency") if f"000/{folder}/" in text}
+        folders = ("clips", "shareable", "annotated", "saliency", "predictions", "counterfactuals")
+        shown[name] = {folder for folder in folders if f"000/{folder}/" in text}
     assert shown == {
-        "open": {"clips", "annotated", "saliency"},
+        "open": {"clips", "annotated", "saliency", "predictions", "counterfactuals"},
         "hidden": {"shareable", "annotated"},
+        "generated hidden too": {"shareable", "annotated", "predictions", "counterfactuals"},
+        "hidden by another way": {"shareable", "annotated"},
         "unknown": set(),
     }
 

@@ -106,7 +106,9 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)  # the numbers go to the asset's metadata
     try:
-        trainer.train(resume_from_checkpoint=None if start is None else str(start))
+        # Importing a pipeline of diffusers 0.42 switches gradients off for the whole process.
+        with torch.enable_grad():
+            trainer.train(resume_from_checkpoint=None if start is None else str(start))
     except torch.OutOfMemoryError as error:
         raise BackendError(
             f"{model.model_id} ran out of memory in training; lower training.max_pixels, training.frames or "

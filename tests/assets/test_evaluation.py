@@ -81,7 +81,7 @@ def evaluate(
 
     assets = [upstream(name) for name in PER_CLIP]
     fleet = [getattr(evaluation, name) for name in FLEET]
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         instance.add_dynamic_partitions("videos", [VIDEO, "not-processed"])
         resources = {"io_manager": FrameStore(base_dir=str(folder))}
         dg.materialize(assets, instance=instance, partition_key=VIDEO, resources=resources)

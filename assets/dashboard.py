@@ -10,6 +10,7 @@ import dagster as dg
 from assets.tabulate import OWNERS, code_version, failure
 from autorisk_dagster.errors import AutoRiskError, ProfileError
 from autorisk_dagster.io import FleetTable, FrameStoreIOManager
+from resources.embedders import Embedders
 from resources.media_store import MediaStore
 from resources.profiles import Profiles
 
@@ -59,6 +60,7 @@ def fleet_dashboard(
     io_manager: dg.ResourceParam[FrameStoreIOManager],
     media: MediaStore,
     profiles: Profiles,
+    embedders: Embedders,
 ) -> dg.MaterializeResult:
     """Seven pages over all videos: overview, clip explorer, search, evaluation, signals, technical depth, comparison.
 
@@ -80,6 +82,7 @@ def fleet_dashboard(
             continue
         rules[name], coverages[name] = profile.correction, profile.review.coverage
     try:
+        embedder = embedders.model()
         written = write_dashboard(
             FleetData(
                 video_ids=registered,
@@ -89,6 +92,7 @@ def fleet_dashboard(
                 rules=rules,
                 set_coverage=coverages,
                 verdicts=verdicts(review_log(Path(media.root)).records()),
+                embedder=embedder,
                 generated_at=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             ),
             media.writing,
@@ -106,6 +110,7 @@ def fleet_dashboard(
             "clips": written.clips,
             "size_mb": written.size_bytes / 1e6,
             "indexed_words": written.indexed_words,
+            "search_by_meaning": embedder.name if embedder else "no embedding model is configured",
             **severity_ranking.coverage(),
         },
         check_results=[

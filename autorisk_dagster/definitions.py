@@ -20,11 +20,12 @@ from autorisk_dagster.jobs import (
     supplement,
     train_adapter,
 )
-from autorisk_dagster.paths import CONFIGS, data_folder
+from autorisk_dagster.paths import CONFIGS, EMBEDDING_MODEL, data_folder
 from autorisk_dagster.schedules import nightly_fleet_batch
 from autorisk_dagster.sensors import inbox
 from resources.answers import AnswerStore
 from resources.detectors import Detectors
+from resources.embedders import Embedders
 from resources.hiders import Hiders
 from resources.media_store import MediaStore
 from resources.profiles import Profiles
@@ -66,6 +67,7 @@ def defs() -> dg.Definitions:
                 root=str(data / "adapters"), device=os.environ.get("AUTORISK_TRAINING_DEVICE", "cuda")
             ),
             "hiders": Hiders(),
+            "embedders": Embedders(folder=os.environ.get(EMBEDDING_MODEL, "")),
             "verifiers": Verifiers(root=str(data / "verification")),
             "world_models": WorldModels(
                 root=str(data / "world_models"), device=os.environ.get("AUTORISK_DEVICE", "auto")

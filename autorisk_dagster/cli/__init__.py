@@ -9,6 +9,7 @@ from autorisk_dagster.cli.exporting import export
 from autorisk_dagster.cli.jobs import job
 from autorisk_dagster.cli.processing import demo, ingest, run, status
 from autorisk_dagster.cli.reviewing import label, labels, review
+from autorisk_dagster.cli.searching import search
 from autorisk_dagster.cli.serving import dashboard, ui
 from autorisk_dagster.cli.sweeping import hold, sweep
 from autorisk_dagster.cli.verifying import verifier
@@ -30,6 +31,7 @@ for command in (
     labels,
     review,
     dashboard,
+    search,
     ui,
     verifier,
     audit,

@@ -12,6 +12,7 @@ import polars as pl
 
 from autorisk_dagster import tables
 from autorisk_dagster.profile import CorrectionSettings
+from autorisk_dagster.reporting.text_embeddings import Embedder
 from autorisk_dagster.review.verdicts import Verdict
 
 PER_VIDEO = (
@@ -81,6 +82,7 @@ class FleetData:
         rules: the correction rules' thresholds by profile
         set_coverage: share of clips whose severity set shall hold the truth, by profile
         verdicts: of the review log, in order
+        embedder: for clips of like meaning; None: no model is configured
         generated_at: date and time to print
     """
 
@@ -91,6 +93,7 @@ class FleetData:
     rules: Mapping[str, CorrectionSettings]
     set_coverage: Mapping[str, float]
     verdicts: Sequence[Verdict]
+    embedder: Embedder | None
     generated_at: str
 
 

@@ -107,6 +107,7 @@ def render(context: SiteContext) -> Iterator[tuple[str, str]]:
                 chunks=context.chunks,
                 generated_at=context.data.generated_at,
                 stale=context.stale,
+                embedder=context.data.embedder.name if context.data.embedder else None,
                 clips=len(context.rows),
                 severities=[*reversed(tables.SEVERITIES), words.NOT_JUDGED],
                 figures={key: json_in_html(figure) for key, figure in drawn.items()},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from autorisk_dagster import tables
@@ -19,16 +20,20 @@ from autorisk_dagster.reporting.dashboard.fleet_data import (
     read_fleet_wide,
     read_video,
 )
+from autorisk_dagster.reporting.dashboard.fleet_search import TEXTS, text_table
 from autorisk_dagster.reporting.dashboard.review_records import video_review
 from autorisk_dagster.reporting.dashboard.search_index import SearchIndex
 from autorisk_dagster.reporting.dashboard.site_files import CLIPS, ROOT, SiteFiles
 from autorisk_dagster.reporting.dashboard.summaries import VideoSummary
+from autorisk_dagster.reporting.text_embeddings import neighbours
 from autorisk_dagster.review.verdicts import Verdict
 
 COLUMNS = (
     *("id", "rank", "start", "end", "severity", "raw", "rule", "outcome", "label", "ttc", "with", "misses", "risk"),
     *("fused", "audio", "motion", "proximity", "raised_by", "preview"),
 )
+
+SIMILAR_CLIPS = 6
 
 
 @dataclass(frozen=True)
@@ -78,13 +83,18 @@ def write_dashboard(data: FleetData, writing: Writing) -> Written:
     found_words = search.write(files)
     index = files.chunk(_index(data, kept, videos))
     words_chunk = files.chunk(found_words)
+    texts = text_table([record.row for record, _, _ in kept], [record.texts for record, _, _ in kept], data.embedder)
+    files.table(TEXTS, texts)
+    chunks = {"index": index, "search": words_chunk}
+    if data.embedder is not None:
+        chunks["similar"] = files.chunk(_similar(texts))
     context = pages.SiteContext(
         data=data,
         videos=videos,
         rows=[record.row for record, _, _ in kept],
         fleet=fleet,
         stale=stale,
-        chunks={"index": index, "search": words_chunk},
+        chunks=chunks,
         static=_static(files),
     )
     for name, html in pages.render(context):
@@ -97,6 +107,16 @@ def write_dashboard(data: FleetData, writing: Writing) -> Written:
         found_words["words"],
         tuple(stale),
     )
+
+
+def _similar(texts: pl.DataFrame) -> list[list[Any]]:
+    """For each clip of the list, the numbers of those most like it with their cosine: n, cosine, n, cosine, ..."""
+    width = max((len(vector) for vector in texts["vector"].drop_nulls()), default=1)
+    vectors = np.zeros((texts.height, width), np.int8)
+    for number, vector in enumerate(texts["vector"].to_list()):
+        if vector is not None:
+            vectors[number] = vector
+    return [[value for pair in near for value in pair] for near in neighbours(vectors, SIMILAR_CLIPS)]
 
 
 def _labels(ground_truth: pl.DataFrame | None) -> Mapping[tuple[str, str], dict[str, Any]]:

@@ -8,10 +8,13 @@ is made again still find what they name until the old files are swept.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import polars as pl
 
 from autorisk_dagster.reporting.dashboard.fleet_data import Writing
 
@@ -37,6 +40,12 @@ class SiteFiles:
                 target.write_bytes(content)
             self.written.add(relative)
             self.size_bytes += len(content)
+
+    def table(self, relative: str, table: pl.DataFrame) -> None:
+        """Write a table as Parquet."""
+        buffer = io.BytesIO()
+        table.write_parquet(buffer)
+        self.write(relative, buffer.getvalue())
 
     def static(self, stem: str, suffix: str, text: str) -> str:
         """Write a file of the site's own; return its address from a page."""

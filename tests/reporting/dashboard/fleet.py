@@ -68,6 +68,7 @@ class Fleet:
             "rules": {"default": CorrectionSettings()},
             "set_coverage": {"default": 0.9},
             "verdicts": (),
+            "embedder": None,
             "generated_at": "2026-01-02 03:04 UTC",
         }
         return FleetData(**(given | changes))

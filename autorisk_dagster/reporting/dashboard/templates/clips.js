@@ -89,6 +89,7 @@
         part("What the severity rests on (saliency)", ...saliency(clip)),
         h("section", { class: "wide" }, h("h3", {}, "What comes next (prediction)"), ...films(clip, "predict", "predict_videos")),
         h("section", { class: "wide" }, h("h3", {}, "Danger and safe: no reaction, and the right one"), ...films(clip, "counterfactuals", "counterfactuals")),
+        h("section", { class: "wide" }, h("h3", {}, "Clips like this one"), likeThis(row)),
         h("section", { class: "wide" }, h("h3", {}, "Provenance"), h("dl", { class: "facts-list" }, fact("clip (SHA-256)", clip.sha256), fact("mined by", `${clip.raised_by[0]} (${Math.round(100 * clip.raised_by[1])} % of the score), peak at ${clock(clip.peak)}`), fact("label", clip.label && Object.entries(clip.label).map(([name, value]) => `${name.replace("_", " ")} ${value}`).join(", ")), ...(judged?.made_by ?? []).map(([name, value]) => fact(name, value)), fact("whole video", clip.urls.report && h("a", { href: clip.urls.report }, "safety report")), fact("in plain words", clip.urls.narrative ? h("a", { href: clip.urls.narrative }, "narrative for the safety manager") : h("span", {}, "not made: ", h("code", {}, "safety_narrative"))))),
       ),
     );
@@ -300,6 +301,22 @@
       h("p", {}, "Severity set: ", queue.set.map((severity) => [badge(severity), " "])),
       h("p", { class: "note" }, set, ` A label saves ${queue.label_value} in the units of the profile's costs.`),
     ].filter(Boolean);
+  }
+
+  /* Clips of which the like was said; the nearest were found when the site was made. */
+  function likeThis(row) {
+    const name = document.body.dataset.similar;
+    const side = h("div", { id: "similar" });
+    if (!name) {
+      side.append(h("p", { class: "unmade" }, "Not made: no embedding model is configured (", h("code", {}, "AUTORISK_EMBEDDING_MODEL"), ")."));
+      return side;
+    }
+    const link = ([n, cosine]) => { const other = index.row(n); return h("li", {}, h("a", { href: `#${encodeURIComponent(other.id)}` }, other.id), " ", badge(other.severity), h("small", {}, ` ${other.of.name}, ${clock(other.start)} to ${clock(other.end)} · cosine ${cosine.toFixed(2)}`)); };
+    Site.chunk(name).then((all) => {
+      const flat = all[row.number], pairs = flat.flatMap((value, n) => (n % 2 ? [] : [[value, flat[n + 1]]]));
+      side.append(pairs.length ? h("ul", { class: "plain-list" }, pairs.map(link)) : h("p", { class: "unmade" }, "None: nothing was said of this clip, or there is no other."), h("p", { class: "note" }, `By the meaning of what was said, with ${place("embedder").content.textContent}.`));
+    }, (error) => Site.failed(side, error));
+    return side;
   }
 
   function saliency(clip) {

@@ -37,10 +37,10 @@ def test_missing_or_failed_and_not_under_way(
 
 
 def tick(instance: dg.DagsterInstance) -> list[str] | str:
-    context = dg.build_schedule_context(
+    with dg.build_schedule_context(
         instance, scheduled_execution_time=TWO_AT_NIGHT, repository_def=defs().get_repository_def()
-    )
-    found = nightly_fleet_batch.evaluate_tick(context)
+    ) as context:
+        found = nightly_fleet_batch.evaluate_tick(context)
     return found.skip_message or sorted(str(request.partition_key) for request in found.run_requests or [])
 
 
@@ -65,10 +65,10 @@ def test_a_tick_on_a_real_instance(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_one_night_requests_a_video_once() -> None:
     with dg.instance_for_test() as instance:
         instance.add_dynamic_partitions("videos", ["new-00000000"])
-        context = dg.build_schedule_context(
+        with dg.build_schedule_context(
             instance, scheduled_execution_time=TWO_AT_NIGHT, repository_def=defs().get_repository_def()
-        )
-        requests = nightly_fleet_batch.evaluate_tick(context).run_requests or []
+        ) as context:
+            requests = nightly_fleet_batch.evaluate_tick(context).run_requests or []
         assert [request.run_key for request in requests] == ["2026-03-01/new-00000000"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from autorisk_dagster.cli.auditing import audit
+from autorisk_dagster.cli.doctor import doctor
 from autorisk_dagster.cli.exporting import export
 from autorisk_dagster.cli.jobs import job
 from autorisk_dagster.cli.processing import demo, ingest, run, status
@@ -38,5 +39,6 @@ for command in (
     export,
     sweep,
     hold,
+    doctor,
 ):
     main.add_command(command)

@@ -1,0 +1,124 @@
+"""`autorisk doctor`: what a run needs, what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from autorisk_dagster.doctor import machine, records
+from autorisk_dagster.doctor.finding import Finding, checked, redacted
+from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.paths import CONFIGS, ROOT, data_folder
+from autorisk_dagster.profile import load_profile
+from autorisk_dagster.sources import SourceLedger, SourceRecord
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_STYLES = {"ok": "green", "warn": "yellow", "broken": "red"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
+def doctor(as_json: bool) -> None:
+    """Check what a run needs and say how to mend what is missing; changes nothing. Exit code 1: something is broken."""
+    findings = _all_findings()
+    shown = json.dumps([one.as_json() for one in findings])
+    broken = [one for one in findings if one.state == "broken"]
+    if as_json:
+        click.echo(redacted(json.dumps({"broken": len(broken), "findings": json.loads(shown)}, indent=1), os.environ))
+    else:
+        for one in findings:
+            click.echo(click.style(f"{one.state:<7}", fg=_STYLES[one.state]), nl=False)
+            click.echo(redacted(f" {one.name}: {one.found}", os.environ))
+            if one.mend:
+                click.echo(redacted(f"         -> {one.mend}", os.environ))
+        click.echo(f"{len(broken)} broken, {sum(one.state == 'warn' for one in findings)} to know, of {len(findings)}")
+    sys.exit(1 if broken else 0)
+
+
+def _all_findings() -> list[Finding]:
+    data, environment = data_folder(), os.environ
+    home = Path(environment.get("DAGSTER_HOME", ROOT / ".dagster"))
+    found = checked("Python", machine.python_version)
+    found += checked("packages", partial(machine.packages, ROOT / "constraints.txt"))
+    found += checked("data folder", partial(machine.data_folder_is_usable, data))
+    in_order = checked("Dagster home", partial(machine.dagster_home, home))
+    found += in_order
+    sources: list[SourceRecord] = []
+    try:
+        sources = SourceLedger(data / "sources").all()
+    except (AutoRiskError, ValueError, TypeError, OSError) as error:
+        text = f"{data / 'sources'} holds a record that cannot be read ({type(error).__name__}: {error})"
+        found.append(Finding("registered videos", "broken", text, "restore it, or remove it and ingest its file again"))
+    used = Counter(record.profile for record in sources)
+    found += checked("profiles", partial(machine.profiles, CONFIGS, used))
+    for name in sorted({"default", *used}):
+        try:
+            profile = load_profile(name, CONFIGS)
+        except (AutoRiskError, OSError):
+            continue  # told above
+        found += checked(f"profile {name}", partial(machine.needs, profile, environment))
+    found += checked("audit keys", partial(records.audit_keys, environment))
+    found += checked("review log", partial(records.review_log_is_whole, data))
+    reported = [one.video_id for one in sources if (data / "media" / one.video_id / "report.html").exists()]
+    found += checked("footage", partial(records.footage, sources, reported))
+    found += checked("inbox", partial(records.inbox_folder, environment, data / "inbox" / "seen.sqlite"))
+    if (home / "dagster.yaml").exists() and all(one.state == "ok" for one in in_order):
+        found += checked("Dagster's history", partial(_history, home, sources, bool(environment.get("AUTORISK_INBOX"))))
+    return found
+
+
+def _history(home: Path, sources: list[SourceRecord], has_inbox: bool) -> list[Finding]:
+    import dagster as dg
+    from dagster._core.scheduler.instigation import InstigatorStatus
+
+    # Of the instance that the environment names, without making or mending anything in it.
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        states = instance.all_instigator_state()
+        on = [state.instigator_name for state in states if state.status is InstigatorStatus.RUNNING]
+        signs = [beat.timestamp for beat in instance.get_daemon_heartbeats().values()]
+        silent = time.time() - max(signs) if signs else None
+        failures = _failures(instance)
+    paths = {record.video_id: record.path for record in sources}
+    return records.broken_now(failures, paths) + records.automation(on, silent, has_inbox=has_inbox)
+
+
+def _failures(instance: dg.DagsterInstance) -> list[records.Failure]:
+    import dagster as dg
+
+    from autorisk_dagster.jobs import PER_VIDEO
+    from autorisk_dagster.partitions import videos
+
+    keys = instance.get_dynamic_partitions(videos.name or "")
+    failed: dict[str, list[str]] = {}
+    for name in PER_VIDEO:
+        for key, status in (instance.get_status_by_partition(dg.AssetKey(name), keys, videos) or {}).items():
+            if status is not None and status.name == "FAILED":
+                failed.setdefault(key, []).append(name)
+    return [records.Failure(key, tuple(assets), _last_error(instance, key)) for key, assets in sorted(failed.items())]
+
+
+def _last_error(instance: dg.DagsterInstance, key: str) -> str:
+    import dagster as dg
+
+    wanted = dg.RunsFilter(tags={"dagster/partition": key}, statuses=[dg.DagsterRunStatus.FAILURE])
+    for record in instance.get_run_records(wanted, limit=1):
+        for entry in instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+            data = entry.get_dagster_event().step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return str(data.user_failure_data.description)
+            error = data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                return str(error.message)
+    return "the run's log is in the UI: autorisk ui"

@@ -1,0 +1,139 @@
+"""What is kept: keys, review log, footage, the inbox, and what failed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autorisk_dagster.doctor.finding import Finding
+from autorisk_dagster.errors import InputError
+from autorisk_dagster.inbox import InboxLedger, list_inbox
+from autorisk_dagster.review.log import review_log
+from autorisk_dagster.sources import SourceRecord
+
+SHOWN = 5  # of many; the rest is counted
+DAEMON_SILENT_SEC = 180.0  # it gives a sign every 30 s
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Assets of one video whose last run failed, and the last error."""
+
+    video_id: str
+    assets: tuple[str, ...]
+    error: str
+
+
+def audit_keys(environment: Mapping[str, str]) -> list[Finding]:
+    """Packs can be signed: the keys are there, for their owner alone, and open."""
+    from autorisk_dagster.audit import keys
+
+    named = environment.get(keys.FOLDER_VARIABLE)
+    if not named:
+        mend = f"autorisk audit keys FOLDER; export {keys.FOLDER_VARIABLE}=FOLDER"
+        return [Finding("audit keys", "warn", f"{keys.FOLDER_VARIABLE} is not set: packs cannot be signed", mend)]
+    folder = Path(named)
+    if not folder.is_dir():
+        return [Finding("audit keys", "broken", f"{folder} is no folder", f"autorisk audit keys {shlex.quote(named)}")]
+    found = []
+    for path in (folder / keys.SIGNING, folder / keys.C2PA):
+        try:
+            keys.private_key(path)
+        except InputError as error:
+            mend = (
+                f"chmod 600 {shlex.quote(str(path))}" if path.exists() else "restore it, or make keys in a new folder"
+            )
+            found.append(Finding("audit keys", "broken", str(error), mend))
+    return found or [Finding("audit keys", "ok", f"{folder}: for their owner alone, and they open")]
+
+
+def review_log_is_whole(data: Path) -> list[Finding]:
+    """No verdict was changed, removed or added behind the log's back."""
+    log = review_log(data)
+    fault = log.verify() if log.path.parent.exists() else None
+    if fault is not None:
+        mend = "restore the log and its head from a backup; do not edit them"
+        return [Finding("review log", "broken", f"{log.path}: {fault.text}", mend)]
+    return [Finding("review log", "ok", "whole" if log.path.exists() else "no verdict yet")]
+
+
+def footage(records: Sequence[SourceRecord], reported: Iterable[str]) -> list[Finding]:
+    """Registered footage lies where it was. Gone after its report: whoever wants it again must bring it back."""
+    done = set(reported)
+    gone = [record for record in records if not Path(record.path).is_file()]
+    found = []
+    for state, some in (
+        ("broken", [record for record in gone if record.video_id not in done]),
+        ("warn", [record for record in gone if record.video_id in done]),
+    ):
+        if some:
+            when = "before its report was made" if state == "broken" else "after its report was made"
+            shown = ", ".join(f"{record.video_id} ({record.path})" for record in some[:SHOWN])
+            rest = f" and {len(some) - SHOWN} more" if len(some) > SHOWN else ""
+            mend = "put it back, or say where it is now: autorisk ingest PATH"
+            found.append(Finding("footage", state, f"gone {when}: {shown}{rest}", mend))  # type: ignore[arg-type]
+    return found or [Finding("footage", "ok", f"{len(records)} videos, all where they were")]
+
+
+def inbox_folder(environment: Mapping[str, str], ledger: Path) -> list[Finding]:
+    """The inbox can be listed; what in it could not be read."""
+    named = environment.get("AUTORISK_INBOX")
+    if not named:
+        return [Finding("inbox", "ok", "AUTORISK_INBOX is not set: footage is registered by hand")]
+    try:
+        listing = list_inbox(Path(named).resolve())
+    except InputError as error:
+        return [Finding("inbox", "broken", str(error), f"mkdir -p {shlex.quote(named)}, or mount it")]
+    seen = InboxLedger(ledger).seen() if ledger.exists() else {}
+    bad = [f"{path}: {row.problem}" for path, row in sorted(seen.items()) if row.problem and path in listing.files]
+    bad += [f"{folder}: cannot be listed" for folder in listing.unlisted] + [
+        f"{path}: a link" for path in listing.links
+    ]
+    found = [Finding("inbox", "warn", text, "mend the file; it is tried again when it changes") for text in bad[:SHOWN]]
+    if len(bad) > SHOWN:
+        found.append(Finding("inbox", "warn", f"{len(bad) - SHOWN} more"))
+    return found or [Finding("inbox", "ok", f"{named}: {len(listing.files)} videos, {len(seen)} seen by the sensor")]
+
+
+def broken_now(failures: Sequence[Failure], paths: Mapping[str, str]) -> list[Finding]:
+    """Each video whose last run failed, with its error and the command that runs it again."""
+    found = []
+    for failure in failures:
+        path = paths.get(failure.video_id)
+        mend = f"autorisk run {shlex.quote(path)}" if path else "autorisk ingest PATH, then autorisk run PATH"
+        text = f"{', '.join(failure.assets)}: {' '.join(failure.error.split())[:300]}"
+        found.append(Finding(f"video {failure.video_id}", "broken", text, mend))
+    return found or [Finding("failed videos", "ok", "none")]
+
+
+def automation(on: Iterable[str], daemon_silent_sec: float | None, *, has_inbox: bool) -> list[Finding]:
+    """What runs by itself, and whether something is there to run it.
+
+    Args:
+        on: names of the schedules and sensors that are switched on
+        daemon_silent_sec: since the daemon's last sign; None: it never gave one
+        has_inbox: an inbox is configured
+    """
+    running = sorted(on)
+    alive = daemon_silent_sec is not None and daemon_silent_sec < DAEMON_SILENT_SEC
+    said = "never ran" if daemon_silent_sec is None else f"gave its last sign {daemon_silent_sec:.0f} s ago"
+    if running and not alive:
+        return [
+            Finding("automation", "broken", f"on: {', '.join(running)}; the daemon {said}", "start it: autorisk ui")
+        ]
+    if has_inbox and "inbox" not in running:
+        return [
+            Finding(
+                "automation",
+                "warn",
+                "AUTORISK_INBOX is set, and the sensor inbox is off",
+                "switch it on in the UI under Automation",
+            )
+        ]
+    return [
+        Finding(
+            "automation", "ok", f"on: {', '.join(running) or 'nothing'}; the daemon {'is alive' if alive else said}"
+        )
+    ]

@@ -44,7 +44,7 @@ _CORPUS = [
 def build(folder: Path, seed: int = 0) -> Path:
     """Save model and processor to `folder`; the configuration says `random_weights`."""
     set_seed(seed)
-    tokenizer = _tokenizer()
+    tokenizer = build_tokenizer()
     number = tokenizer.convert_tokens_to_ids
     config = Qwen3VLConfig(
         text_config={
@@ -110,7 +110,8 @@ def build(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def _tokenizer() -> Qwen2Tokenizer:
+def build_tokenizer() -> Qwen2Tokenizer:
+    """Its special tokens and chat template are those of the real ones."""
     trained = Tokenizer(models.BPE())
     trained.normalizer = normalizers.NFC()
     trained.pre_tokenizer = pre_tokenizers.Sequence(

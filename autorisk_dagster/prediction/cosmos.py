@@ -111,7 +111,7 @@ def _embeddings(request: CosmosRequest, watched: WatchedGuardrail, device: torch
     if path.exists():
         stored: Embeddings = load_file(path)
         return stored
-    pipeline = _loaded(request, watched, transformer=None, vae=None)
+    pipeline = _loaded(request, watched, transformer=None)  # the VAE is small, and 2.5 is not built without
     pipeline.text_encoder.to(device)
     with torch.inference_mode():
         prompt, negative = pipeline.encode_prompt(

@@ -66,10 +66,23 @@ def request_(weights: Path, tmp_path: Path) -> CosmosRequest:
     )
 
 
-def test_the_same_seed_makes_the_same_video_and_another_another(tmp_path: Path, request_: CosmosRequest) -> None:
+@pytest.mark.parametrize("family", ["predict2", "predict2.5"])
+def test_the_same_seed_makes_the_same_video_and_another_another(
+    tmp_path: Path, request_: CosmosRequest, family: str
+) -> None:
+    looked_at = []
+
+    class Looks(GuardrailDouble):
+        def check_video_safety(self, frames: Any) -> Any:
+            looked_at.append(frames.shape)
+            return frames
+
+    if family == "predict2.5":
+        folder = tiny_predict2.build(tmp_path / "tiny-predict2.5", family)
+        request_ = dataclasses.replace(request_, weights=str(folder), family="predict2.5")
     made = []
     for seed in (42, 42, 137):
-        answer = make_video(tmp_path, dataclasses.replace(request_, seed=seed), GuardrailDouble)
+        answer = make_video(tmp_path, dataclasses.replace(request_, seed=seed), Looks)
         assert answer.outcome == "generated"
         assert answer.embeddings_kept == bool(made)  # computed once, by prompt
         assert answer.peak_memory_mb and answer.peak_memory_mb > 50
@@ -77,6 +90,7 @@ def test_the_same_seed_makes_the_same_video_and_another_another(tmp_path: Path, 
     assert made[0].shape == (9, 96, 160, 3) and made[0].dtype == np.uint8
     assert (made[0] == made[1]).all()
     assert (made[0] != made[2]).any()
+    assert looked_at == [(9, 96, 160, 3)] * 3  # each video once
     # labelled before it leaves the process
     label = label_region(with_strip(np.zeros((96, 160, 3), np.uint8), LABELS["cosmos"], ""))
     assert all((label_region(picture) == label).all() for picture in made[0])

@@ -68,7 +68,7 @@ def _checks(asset: str) -> list[dg.AssetCheckSpec]:
     group_name="prediction",
     kinds={"python", "opencv"},
     owners=OWNERS,
-    code_version=code_version(2, "prediction", "privacy"),
+    code_version=code_version(3, "prediction", "privacy"),
     pool="gpu",
     check_specs=_checks("predict_videos"),
 )
@@ -121,7 +121,7 @@ def predict_videos(
     group_name="prediction",
     kinds={"python", "opencv"},
     owners=OWNERS,
-    code_version=code_version(2, "prediction", "privacy"),
+    code_version=code_version(3, "prediction", "privacy"),
     pool="gpu",
     check_specs=[
         *_checks("counterfactuals"),

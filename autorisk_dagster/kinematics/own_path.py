@@ -167,6 +167,17 @@ def camera_stays(ego_motion: pl.DataFrame) -> bool:
     return len(still) > 0 and bool(np.mean(still >= STILL_SHARE) >= STAYS_PAIRS)
 
 
+def stands_at(ego_motion: pl.DataFrame, at_sec: float) -> bool:
+    """Whether the camera stands at a time of a video: it does in the whole of it, or did over the last `OWN_SEC`.
+
+    Args:
+        ego_motion: tables.EGO_MOTION of the whole video; False where nothing in it says so
+        at_sec: presentation time
+    """
+    recent = _recent_median(ego_motion, "still_share", np.array([at_sec]))[0]
+    return bool(recent >= STILL_SHARE) or camera_stays(ego_motion)
+
+
 def _recent_median(ego_motion: pl.DataFrame, name: str, times_sec: Array) -> Array:
     """Median of a column over the last `OWN_SEC` before each time: (n,); NaN where under `TOLD_SHARE` of it is told.
 

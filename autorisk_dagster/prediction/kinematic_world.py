@@ -3,8 +3,9 @@
     predict, danger   nobody reacts
     safe              the own car brakes by a stated deceleration after a stated reaction time
 
-The own speed is the measured one (`tables.CONFLICT_MEASURES`), 0 where the background stands still, else taken as the
-largest closing speed of the road users in view, as if the fastest of them stood.
+The own speed is the measured one (`tables.CONFLICT_MEASURES`), 0 where the background stands still
+(`kinematics.own_path`), else taken as the largest closing speed of the road users in view, as if the fastest of them
+stood.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from autorisk_dagster.kinematics.near_miss_v2 import OWN_VEHICLE
+from autorisk_dagster.kinematics.own_path import stands_at
 from autorisk_dagster.prediction import animation, contact, forecast
 from autorisk_dagster.prediction.animation import Scene, animate
 from autorisk_dagster.prediction.contact import Contact, predicted_contacts
@@ -35,7 +37,7 @@ class KinematicWorld:
     """Carries road users forward by `prediction.forecast`."""
 
     name = "kinematic"
-    model_id = "kinematic-forecast-1"
+    model_id = "kinematic-forecast-2"
     keeps = False  # made faster than it is looked up, and from more than a key would hold
 
     def __init__(self, settings: PredictionSettings) -> None:
@@ -67,9 +69,9 @@ class KinematicWorld:
 
 def own_speed_mps(moment: Moment) -> float:
     """The own car's speed at the moment; NaN where nothing in view tells it."""
-    if moment.condition.own_car_stands:
-        return 0.0
     at_sec = moment.condition.at_sec
+    if stands_at(moment.seen.ego_motion, at_sec):
+        return 0.0
     now = moment.seen.conflict_measures.filter((pl.col("timestamp_sec") - at_sec).abs() < 1e-6)
     measured = now["own_speed_mps"].drop_nulls()
     if not measured.is_empty():

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autorisk_dagster.errors import VideoError
-from autorisk_dagster.mining.motion import SHORT_EDGE_PX, UNIT_SEC, dense_flow
 from autorisk_dagster.video.reader import VideoFrame, VideoReader
 
 STRIP_PX: Final = 24
@@ -27,11 +26,6 @@ LABELS: Final = {
 }
 _STRIP_BGR, _LABEL_BGR, _TEXT_BGR = (28, 22, 17), (80, 200, 255), (235, 235, 235)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-STILL_LOOK_SEC: Final = 0.15  # before the condition: the frame that says whether the own car stands
-STRUCTURE_QUANTILE: Final = 0.8
-# px of a frame 240 px high, per 0.1 s. Share of the structure that stays: 0.66-0.76 with a fixed camera, 0.30-0.48
-# behind a windscreen with a large still bonnet on a motorway, 0.00-0.05 in three other drives.
-STILL_PX, STILL_SHARE = 0.15, 0.6
 
 Image = NDArray[np.uint8]
 
@@ -99,44 +93,23 @@ class Condition:
     Attributes:
         frame_bgr: (h, w, 3) the source's frame, upright, full size
         at_sec: its time in the source
-        own_car_stands: the background did not move before it; None: there is no frame before it to tell
     """
 
     frame_bgr: Image
     at_sec: float
-    own_car_stands: bool | None
 
 
 def read_condition(source: Path, at_sec: float) -> Condition:
-    """The frame shown at `at_sec`, and whether the own car stands there.
+    """The frame shown at `at_sec`.
 
     Raises:
         VideoError: the source has no frame until then.
     """
-    earlier: VideoFrame | None = None
     shown: VideoFrame | None = None
     with VideoReader(source, audio=False, start_sec=max(0.0, at_sec - 1.0), end_sec=at_sec + 1e-3) as reader:
         for item in reader:
-            if not isinstance(item, VideoFrame):
-                continue
-            if earlier is None or item.timestamp_sec <= at_sec - STILL_LOOK_SEC:
-                earlier = item
-            shown = item
+            if isinstance(item, VideoFrame):
+                shown = item
     if shown is None:
         raise VideoError(source, f"shows no frame at {at_sec:g} s", "Mine it again: it has changed")
-    stands = None
-    if earlier is not None and earlier.timestamp_sec < shown.timestamp_sec:
-        stands = _stands(earlier, shown)
-    return Condition(shown.bgr(), shown.timestamp_sec, stands)
-
-
-def _stands(earlier: VideoFrame, later: VideoFrame) -> bool:
-    """Whether most of what has structure stays where it is: the sky and smooth road would always."""
-    before, after = earlier.gray(SHORT_EDGE_PX), later.gray(SHORT_EDGE_PX)
-    moved = np.linalg.norm(dense_flow(before, after), axis=2) * (
-        UNIT_SEC / (later.timestamp_sec - earlier.timestamp_sec)
-    )
-    across, down = cv2.spatialGradient(cv2.GaussianBlur(before, (3, 3), 0))
-    edges = np.hypot(across.astype(np.float32), down.astype(np.float32))
-    structured = edges > np.quantile(edges, STRUCTURE_QUANTILE)
-    return bool(structured.any() and (moved[structured] < STILL_PX).mean() > STILL_SHARE)
+    return Condition(shown.bgr(), shown.timestamp_sec)

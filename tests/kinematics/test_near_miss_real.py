@@ -16,7 +16,7 @@ import pytest
 from autorisk_dagster import tables
 from autorisk_dagster.kinematics.conflict_measures import conflict_measures
 from autorisk_dagster.kinematics.near_miss_v2 import find_near_misses_v2
-from autorisk_dagster.kinematics.own_path import camera_stays
+from autorisk_dagster.kinematics.own_path import camera_stays, stands_at
 from autorisk_dagster.mining.one_pass import perceive
 from autorisk_dagster.perception.nanodet import NanoDetDetector
 from autorisk_dagster.profile import CameraSettings, NearMissV2Settings, PerceptionSettings
@@ -65,6 +65,7 @@ def test_a_fixed_camera_is_told_and_has_no_event_of_its_own(name, stays):
     """The wreck that slides past under the fixed camera was once a collision course with it."""
     seen, frame, _ = seen_in(name)
     assert camera_stays(seen.ego_motion) == stays
+    assert {stands_at(seen.ego_motion, at_sec) for at_sec in seen.ego_motion["timestamp_sec"]} == {stays}
     conflicts = conflict_measures(seen.tracks, seen.ego_motion, frame, CameraSettings())
     events = events_of(name, conflicts)
     assert events.filter(pl.col("object_id_2").is_null()).is_empty()

@@ -132,6 +132,12 @@ def test_footage_that_is_gone_is_broken_until_its_report_is_made() -> None:
     assert records.footage([gone], ["a-00000001"])[0].state == "warn"
 
 
+def test_a_failed_video_names_the_step_its_error_and_the_command() -> None:
+    failure = records.Failure("a-00000001", ("tracks", "mined_clips", "clip_ttc"), "torn\n  file")
+    (found,) = records.broken_now([failure], {"a-00000001": "/in/a b.mp4"})
+    assert (found.found, found.mend) == ("tracks and 2 behind it: torn file", "autorisk run '/in/a b.mp4'")
+
+
 def test_keys_that_others_can_read_and_a_log_that_was_cut_are_broken(tmp_path: Path) -> None:
     new_keys(tmp_path / "keys", "Fleet")
     environment = {"AUTORISK_AUDIT_KEYS": str(tmp_path / "keys")}

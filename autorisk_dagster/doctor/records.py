@@ -19,7 +19,7 @@ DAEMON_SILENT_SEC = 180.0  # it gives a sign every 30 s
 
 @dataclass(frozen=True)
 class Failure:
-    """Assets of one video whose last run failed, and the last error."""
+    """Assets of one video whose last run failed, in the order they are made, and the last error."""
 
     video_id: str
     assets: tuple[str, ...]
@@ -103,7 +103,8 @@ def broken_now(failures: Sequence[Failure], paths: Mapping[str, str]) -> list[Fi
     for failure in failures:
         path = paths.get(failure.video_id)
         mend = f"autorisk run {shlex.quote(path)}" if path else "autorisk ingest PATH, then autorisk run PATH"
-        text = f"{', '.join(failure.assets)}: {' '.join(failure.error.split())[:300]}"
+        behind = f" and {len(failure.assets) - 1} behind it" if len(failure.assets) > 1 else ""
+        text = f"{failure.assets[0]}{behind}: {' '.join(failure.error.split())[:300]}"
         found.append(Finding(f"video {failure.video_id}", "broken", text, mend))
     return found or [Finding("failed videos", "ok", "none")]
 

@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from assets.handover import Handover
 from assets.tabulate import content_hash
@@ -23,6 +24,7 @@ from autorisk_dagster.audit import keys
 from autorisk_dagster.audit.credentials import CLIP_ASSERTION, GENERATED_ASSERTION, read_credential
 from autorisk_dagster.audit.reviewed import Review, review_state
 from autorisk_dagster.audit.verify import Verdict, verify_pack
+from autorisk_dagster.cli import main
 from autorisk_dagster.definitions import defs
 from autorisk_dagster.errors import InputError
 from autorisk_dagster.jobs import PER_VIDEO
@@ -477,3 +479,48 @@ def test_a_secret_of_the_environment_never_gets_in(house: House, monkeypatch: py
     failed = why(house.finalize())
     assert "holds the value of SOME_API_KEY" in failed and model not in failed
     assert packs(house) == before
+
+
+def test_where_faces_are_hidden_the_pack_holds_the_hidden_clips(scratch: House, tmp_path: Path) -> None:
+    profile = scratch.data.parent / "configs" / "default.yaml"
+    text = profile.read_text("utf-8")
+    assert text.count("hide: false") == 1
+    profile.write_text(text.replace("hide: false", "hide: true"), "utf-8")
+    made = scratch.definitions.resolve_job_def("process_video").execute_in_process(
+        instance=scratch.instance,
+        partition_key=scratch.key,
+        asset_selection=[dg.AssetKey("shareable_clips")],
+        run_config=QUIET,
+    )
+    assert made.success
+    _, pack, _ = scratch.packed()
+    assert scratch.verify(pack) is Verdict.INTACT
+    evidence = dict(scratch.table("mined_clips").select("clip_id", "clip_sha256").iter_rows())
+    shared = {row["clip_id"]: row for row in scratch.table("shareable_clips").iter_rows(named=True)}
+    listed = {file["name"]: file for file in json_of(pack, "manifest.json")["files"]}
+    for clip, digest in evidence.items():
+        assert shared[clip]["hidden_by"] == "road_users" and shared[clip]["clip_sha256"] != digest
+        told = listed[f"clips/{clip}.mp4"]
+        assert told["hidden"] == f"{shared[clip]['hidden_boxes']} boxes, by road_users"
+        assert told["evidence_sha256"] == digest
+        with zipfile.ZipFile(pack) as archive:
+            found = read_credential(
+                Path(archive.extract(f"clips/{clip}.mp4", tmp_path)), (scratch.keys / keys.C2PA_ROOT).read_text()
+            )
+        assert found.state == "Trusted" and found.assertions[CLIP_ASSERTION]["hidden"] == told["hidden"]
+    assert {name.removesuffix(".mp4") for name in listed if name.startswith("clips/")} == {
+        f"clips/{c}" for c in evidence
+    }
+
+
+def test_the_command_builds_signs_and_tells(scratch: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", scratch.instance.root_directory)
+    told = CliRunner().invoke(main, ["audit", "build", scratch.key])
+    assert told.exit_code == 0, told.output
+    row = scratch.table("audit_pack").row(0, named=True)
+    pack = scratch.data / "media" / row["pack_path"]
+    assert scratch.verify(pack) is Verdict.INTACT
+    assert f"digest {row['pack_digest']}" in told.output and f"signed by {row['key_id']}" in told.output
+    assert f"review: {row['review']}" in told.output
+    unknown = CliRunner().invoke(main, ["audit", "build", "no-such-video"])
+    assert unknown.exit_code == 1 and "no-such-video" in unknown.output

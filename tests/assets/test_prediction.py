@@ -19,7 +19,7 @@ from autorisk_dagster.partitions import videos
 from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.perception.detections import Detections
 from autorisk_dagster.prediction import video_file
-from autorisk_dagster.prediction.picture import letterbox
+from autorisk_dagster.prediction.picture import letterbox, letterboxed, read_condition
 from autorisk_dagster.profile import Profile
 from autorisk_dagster.sources import SourceLedger
 from resources.answers import AnswerStore
@@ -33,6 +33,7 @@ from tests.prediction.world import SIZE, box_of, conflict_row, conflicts, driven
 from tests.reporting.example import clip_row, reason_row, ttc_row, video_row
 from tests.video_factory import write_video
 
+FOOTAGE = Path(__file__).parents[3] / "shared" / "data" / "video" / "intersection_crash.mp4"
 ASSETS = {"predict_videos": predict_videos, "counterfactuals": counterfactuals}
 
 
@@ -80,9 +81,14 @@ def _contrast(picture: Any, box: Any) -> float:
 
 
 class World:
-    """A car 20 m ahead that the own car comes up to at 8 m/s: contact 2 s after 1.5 s. Clips: HIGH, LOW, not judged."""
+    """A car 20 m ahead that the own car comes up to at 8 m/s: contact 2 s after 1.5 s. Clips: HIGH, LOW, not judged.
 
-    def __init__(self, folder: Path, instance: dg.DagsterInstance, configs: Path = CONFIGS) -> None:
+    With `footage` the pictures are those of that video; the tables stay as they are.
+    """
+
+    def __init__(
+        self, folder: Path, instance: dg.DagsterInstance, configs: Path = CONFIGS, footage: Path | None = None
+    ) -> None:
         self.folder, self.instance, self.configs = folder, instance, configs
         self.profile = "default"
         self.world_models: WorldModels = WorldModels(root=str(folder / "world"))
@@ -97,7 +103,10 @@ class World:
             stripes = np.arange((right - left) // 3)[None, :, None] // 3 % 2 * 255
             picture[_plate(left, top, right, bottom)] = stripes
             pictures.append(picture)
-        path = write_video(folder / "drive.mp4", [n / 10 for n in range(30)], pictures=pictures, size=SIZE)
+        path = footage
+        if path is None:
+            path = write_video(folder / "drive.mp4", [n / 10 for n in range(30)], pictures=pictures, size=SIZE)
+        self.source = path
         self.key = SourceLedger(folder / "sources").register(path).video_id
         instance.add_dynamic_partitions("videos", [self.key])
         judged = {"hazards": [{"type": "Rear-end", "actors": ["car #3"], "spatial_relation": "ahead"}]}
@@ -259,6 +268,7 @@ def test_what_happens_next_goes_on_from_the_clips_last_frame_and_comes_out_the_s
 def test_a_killed_process_loses_one_video_and_the_next_run_makes_only_that_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On frames of the shared crash where it is there, else of the drawn drive: what is asserted holds for both."""
     pytest.importorskip("diffusers", reason="Cosmos needs the extra `models`")
     from tests.prediction import tiny_predict2
 
@@ -266,7 +276,7 @@ def test_a_killed_process_loses_one_video_and_the_next_run_makes_only_that_one(
     configs = tmp_path / "configs"
     configs.mkdir()
     (configs / "tiny.yaml").write_text(
-        f"prediction: {{world_model: cosmos, model: {weights}, dtype: float32, width_px: 160, height_px: 96, frames: 9,"
+        f"prediction: {{world_model: cosmos, model: {weights}, dtype: float32, width_px: 160, height_px: 96, frames: 5,"
         " steps: 2}\n"
     )
     kill = tmp_path / "kill"
@@ -274,7 +284,7 @@ def test_a_killed_process_loses_one_video_and_the_next_run_makes_only_that_one(
     monkeypatch.setenv("KILL", str(kill))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     with dg.instance_for_test() as instance:
-        world = World(tmp_path, instance, configs)
+        world = World(tmp_path, instance, configs, FOOTAGE if FOOTAGE.exists() else None)
         world.profile = "tiny"
         world.world_models = TinyWorldModels(root=str(tmp_path / "world"), device="cpu", retries=0)
         first, checks, metadata = world.run("counterfactuals")
@@ -293,6 +303,10 @@ def test_a_killed_process_loses_one_video_and_the_next_run_makes_only_that_one(
         assert danger_kept["video_sha256"] == danger["video_sha256"]
         assert (safe["outcome"], safe["seed"], safe["attempts"]) == ("generated", 137, 1)
         assert checks["no_video_failed"]
-        assert second["comparison_path"][0] is not None
+        assert (danger_kept["frame_count"], safe["frame_count"]) == (5, 5)
+        beside = video_file.read(world.file(second["comparison_path"][0]))
+        condition = letterboxed(read_condition(world.source, safe["condition_sec"]).frame_bgr, (160, 96))
+        shown = cv2.resize(condition, (80, 48), interpolation=cv2.INTER_AREA)[:36]  # what no strip covers
+        assert np.abs(beside[0][26 : 26 + 36, :80].astype(int) - shown).mean() < 8
         # random weights: the first picture is not the condition, and the checks say so
         assert safe["first_frame_ssim"] < 0.8 and not checks["begins_with_the_condition"]

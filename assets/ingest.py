@@ -53,4 +53,5 @@ def source_video(context: dg.AssetExecutionContext, media: MediaStore, profiles:
                 check_name="decodable", passed=facts.frame_count > 0, metadata={"frames": facts.frame_count}
             )
         ],
+        preview=["video_id", "file_name", "duration_sec", "width_px", "height_px", "profile"],
     )

@@ -105,6 +105,10 @@ def perception(
                 },
             )
         ],
+        preview=[
+            *("start_sec", "frames", "loudness_over_floor_db", "tonality", "flow_mean_px", "detections"),
+            "nearest_area_share",
+        ],
     )
     followed = found.tracks.filter(pl.col("track_id").is_not_null())
     yield table_result(

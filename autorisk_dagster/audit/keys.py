@@ -1,4 +1,4 @@
-"""Key files: made once by `autorisk audit keys new`, private ones for their owner alone.
+"""Key files: made once by `autorisk audit keys FOLDER`, private ones for their owner alone.
 
 One folder holds what a signer needs. The pack's signature and the clips' content credentials have keys of their own,
 because the standards they belong to name and trust keys in different ways.
@@ -72,7 +72,7 @@ def configured_folder() -> Path | None:
     if not named:
         return None
     if not Path(named).is_dir():
-        raise InputError(f"{FOLDER_VARIABLE} names {named}, which is no folder; make it: autorisk audit keys new")
+        raise InputError(f"{FOLDER_VARIABLE} names {named}, which is no folder; make it: autorisk audit keys FOLDER")
     return Path(named)
 
 

@@ -53,8 +53,9 @@ class SentenceModel:
             raise BackendError("an embedding model needs transformers: pip install '.[models]'") from error
         offline = {"local_files_only": True, "trust_remote_code": False}
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **offline)
-            self._model: Any = AutoModel.from_pretrained(folder, use_safetensors=True, **offline).eval()
+            # A folder of this machine: there is no revision to pin.
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **offline)  # nosec B615
+            self._model: Any = AutoModel.from_pretrained(folder, use_safetensors=True, **offline).eval()  # nosec B615
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"the embedding model in {folder.name!r} cannot be read: {error}") from error
         with weights.open("rb") as file:

@@ -14,8 +14,8 @@ import yaml
 
 torch = pytest.importorskip("torch", reason="the local back end needs the extra `models`")
 
+from assets.promotion import promoted_adapter
 from assets.reasoning import INPUTS, ReasoningConfig, reason_outputs
-from assets.training import promoted_adapter
 from autorisk_dagster import tables
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.partitions import videos

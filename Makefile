@@ -12,7 +12,7 @@ demo: $(VENV)/base.stamp  ## run the samples, or one's own: make demo VIDEO=path
 	$(BIN)/autorisk demo $(if $(VIDEO),"$(VIDEO)")
 
 test: $(VENV)/dev.stamp  ## the test suite, one process a core
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/dev.stamp  ## measure and write docs/performance.md; ONLY=rules for one group, QUICK=1 for a short try
 	$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)

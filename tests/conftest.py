@@ -8,6 +8,12 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No property is a timing assertion. Where CI is set, hypothesis does this by itself, with the same examples each time.
+if not os.environ.get("CI"):
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -14,7 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Literal
+
+from autorisk_dagster.sources import digits_of, video_key
 
 SETTLED_SEC = 60.0  # twice the sensor's interval; chosen here
 MAX_READS = 100  # files a look; two mebibytes each, read well within the 60 s that Dagster gives a tick
@@ -43,6 +46,7 @@ class Seen:
         listed: as it was last listed
         since_sec: when it was first listed so; seconds since 1970
         video_id: of its content; None: not read yet, or not readable
+        fingerprint: of its content; None: as above, or read when it was not kept yet
         profile: what its folder or sidecar asks for; None: neither does
         is_source: the source ledger names this file
         problem: why it could not be read, or its sidecar; told once, tried again when it changes
@@ -56,25 +60,27 @@ class Seen:
     is_source: bool = False
     problem: str | None = None
     missing_since_sec: float | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What opening a file gave: `video_id` of its content and the profile it asks for, or `problem`."""
+    """What opening a file gave: the fingerprint of its content and the profile it asks for, or `problem`."""
 
-    video_id: str | None = None
+    fingerprint: str | None = None
     profile: str | None = None
     problem: str | None = None
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A video that the source ledger knows; `size_bytes` of its file, None where that is gone."""
+    """A video that the source ledger knows, and whether its file is there; `fingerprint`: "" where it was not kept."""
 
     video_id: str
     path: str
     profile: str
-    size_bytes: int | None
+    is_there: bool
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class Action:
         kind: new: register, add the partition, run; moved: the source lies at `path` now, or under another profile;
             missing: no file of it is left
         run: whether its assets must be made
+        fingerprint: of the file at `path`; "": there is none
     """
 
     kind: Literal["new", "moved", "missing"]
@@ -92,6 +99,7 @@ class Action:
     path: str
     profile: str | None
     run: bool
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,10 +135,11 @@ def decide(
         listed: files in the inbox by relative path
         seen: what was known before
         readings: of the files that `files_to_read` asked for
-        registered: of the videos in `readings`, those that the source ledger knows
+        registered: of the videos in `readings`, and of others whose keys have the same digits, those that the source
+            ledger knows
         unlisted_folders: relative paths of folders that could not be listed: their files are not known to be gone
     """
-    ledger = {record.video_id[-8:]: record for record in registered}
+    ledger = {record.video_id: record for record in registered}
     after, notes = _with_readings(listed, seen, readings, ledger, now_sec)
     gone = _vanished(listed, after, tuple(unlisted_folders))
     for path in gone:
@@ -149,7 +158,7 @@ def decide(
     known = {row.video_id for row in seen.values()}
     actions = []
     for video_id in sorted(touched):
-        record = ledger.get(video_id[-8:])
+        record = ledger.get(video_id)
         action, told = _reconcile(video_id, holders.get(video_id, []), before.get(video_id), seen, after, record, known)
         notes += told
         actions += [action] if action else []
@@ -161,7 +170,7 @@ def _is_read(listed: Listed, row: Seen | None) -> bool:
         return False
     if row.problem is not None:
         return listed.changed_ns == row.listed.changed_ns
-    return row.video_id is not None
+    return row.fingerprint is not None
 
 
 def _is_settled(listed: Listed, row: Seen | None, now_sec: float) -> bool:
@@ -184,10 +193,11 @@ def _with_readings(
     now_sec: float,
 ) -> tuple[dict[str, Seen], list[str]]:
     """All rows after this look, and what could not be read."""
-    names = {row.video_id[-8:]: row.video_id for row in seen.values() if row.video_id}
-    names |= {short: record.video_id for short, record in ledger.items()}
-    sizes = {row.video_id: row.listed.size_bytes for row in seen.values() if row.video_id}
-    sizes |= {record.video_id: record.size_bytes for record in ledger.values() if record.size_bytes is not None}
+    names = {row.fingerprint: row.video_id for row in seen.values() if row.fingerprint and row.video_id}
+    names |= {record.fingerprint: record.video_id for record in ledger.values() if record.fingerprint}
+    # Of an old record whose footage is gone, the digits are all there is to know it by.
+    digits = {digits_of(record.video_id): record.video_id for record in ledger.values() if not record.fingerprint}
+    taken = {row.video_id for row in seen.values() if row.video_id} | set(ledger)
     after, notes = dict(seen), []
     for path in sorted(listed):
         row, now = seen.get(path), listed[path]
@@ -198,18 +208,16 @@ def _with_readings(
             # The sidecar is taken over when it is read, the time of the inode when a problem is tried again.
             after[path] = replace(row, missing_since_sec=None)
             continue
-        video_id, problem = reading.video_id, reading.problem
-        if video_id is not None:
-            video_id = names.setdefault(video_id[-8:], video_id)
-            if sizes.setdefault(video_id, now.size_bytes) != now.size_bytes:
-                problem = (
-                    f"shares its short fingerprint with {video_id} and is another file; wrap it anew (ffmpeg -c copy)"
-                )
-                video_id = None
-        if problem is not None:
+        content, problem = reading.fingerprint, reading.problem
+        if content is None:
             # A video that was read keeps its name while its sidecar is being mended.
-            video_id = row.video_id
+            video_id, content = row.video_id, row.fingerprint
             notes.append(f"{path}: {problem}")
+        else:
+            video_id = names.get(content) or digits.get(content[:8])
+            video_id = video_id or video_key(PurePosixPath(path).stem, content, taken)
+            names[content] = video_id
+            taken.add(video_id)
         after[path] = replace(
             row,
             listed=now,
@@ -217,6 +225,7 @@ def _with_readings(
             profile=row.profile if problem else reading.profile,
             problem=problem,
             missing_since_sec=None,
+            fingerprint=content,
         )
     return after, notes
 
@@ -250,10 +259,10 @@ def _reconcile(
         source, action = before, None
         old, new = seen[before].profile, after[before].profile
         if new is not None and new != (old or "default"):
-            action = Action("moved", video_id, source, new, run=True)
+            action = Action("moved", video_id, source, new, run=True, fingerprint=after[source].fingerprint or "")
     elif not holders:
         return (Action("missing", video_id, before, None, run=False) if before else None), []
-    elif record is not None and record.size_bytes is not None and record.path not in holders:
+    elif record is not None and record.is_there and record.path not in holders:
         source, action = record.path, None  # it was registered from elsewhere, and is still there
     else:
         source = holders[0]
@@ -261,7 +270,8 @@ def _reconcile(
         new_one = video_id not in known and record is None
         old = record.profile if record else next((r.profile for r in seen.values() if r.video_id == video_id), None)
         run = new_one or (wanted is not None and wanted != (old or "default"))
-        action = Action("new" if new_one else "moved", video_id, source, wanted, run)
+        kind: Literal["new", "moved"] = "new" if new_one else "moved"
+        action = Action(kind, video_id, source, wanted, run, after[source].fingerprint or "")
     notes = []
     for path in holders:
         after[path] = replace(after[path], is_source=path == source)

@@ -25,7 +25,7 @@ import yaml
 
 from autorisk_dagster.discovery import Action, Listed, Outcome, Reading, Registered, Seen
 from autorisk_dagster.errors import InputError, VideoError
-from autorisk_dagster.sources import VIDEO_SUFFIXES, SourceLedger, video_key
+from autorisk_dagster.sources import VIDEO_SUFFIXES, SourceLedger, fingerprint
 
 MAX_SIDECAR_BYTES = 65_536
 
@@ -89,7 +89,7 @@ def list_inbox(folder: Path) -> Listing:
 
 
 def read_file(folder: Path, relative: str, listed: Listed, row: Seen | None, profiles: Collection[str]) -> Reading:
-    """The content's key and the profile of one file; content that `row` knows already is not read again."""
+    """The fingerprint and the profile of one file; content that `row` knows already is not read again."""
     path = folder / relative
     try:
         profile = _profile_of(path.with_suffix(".yaml") if listed.sidecar else None, relative, profiles)
@@ -97,9 +97,9 @@ def read_file(folder: Path, relative: str, listed: Listed, row: Seen | None, pro
             listed.size_bytes,
             listed.modified_ns,
         )
-        if row is not None and same and row.video_id is not None:
-            return Reading(row.video_id, profile)
-        return Reading(video_key(path), profile)
+        if row is not None and same and row.fingerprint is not None:
+            return Reading(row.fingerprint, profile)
+        return Reading(fingerprint(path), profile)
     except VideoError as error:
         return Reading(problem=f"{error.cause}. {error.fix}")
     except InputError as error:
@@ -129,16 +129,19 @@ def _profile_of(sidecar: Path | None, relative: str, profiles: Collection[str]) 
 
 
 def registered_of(folder: Path, readings: Mapping[str, Reading], ledger: SourceLedger) -> list[Registered]:
-    """Of the videos in `readings`, those that the source ledger knows; paths in the inbox relative to it."""
-    keys = {reading.video_id[-8:] for reading in readings.values() if reading.video_id}
-    found = []
-    for key in ledger.keys() if keys else ():
-        if key[-8:] in keys:
-            record = ledger.get(key)
-            path = Path(record.path)
-            size = path.stat().st_size if path.is_file() else None
-            found.append(Registered(key, _relative(path, folder.resolve()), record.profile, size))
-    return found
+    """Videos of the source ledger whose keys have the same digits as those in `readings`; paths in the inbox relative
+    to it."""
+    contents = [reading.fingerprint for reading in readings.values() if reading.fingerprint]
+    return [
+        Registered(
+            record.video_id,
+            _relative(Path(record.path), folder.resolve()),
+            record.profile,
+            Path(record.path).is_file(),
+            record.fingerprint,
+        )
+        for record in (ledger.alike(contents) if contents else ())
+    ]
 
 
 class InboxLedger:

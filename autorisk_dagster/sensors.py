@@ -13,13 +13,13 @@ from pathlib import Path
 import dagster as dg
 
 from autorisk_dagster.discovery import Action, decide, files_to_read
-from autorisk_dagster.errors import InputError
+from autorisk_dagster.errors import InputError, VideoError
 from autorisk_dagster.inbox import InboxLedger, list_inbox, read_file, registered_of
 from autorisk_dagster.jobs import process_video
 from autorisk_dagster.partitions import videos
 from autorisk_dagster.paths import CONFIGS, data_folder
 from autorisk_dagster.profile import known_profiles
-from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.sources import SourceLedger, fingerprint
 
 INBOX_VARIABLE = "AUTORISK_INBOX"
 MAX_ACTIONS = 500  # a tick; of them at most `discovery.MAX_READS` are new in the long run
@@ -44,17 +44,20 @@ def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReaso
         return waiting
     done = int(context.cursor or 0)
     due = ledger.actions_after(done, MAX_ACTIONS)
+    applied: list[Action] = []
     for _, action in due:
         try:
             _apply(action, folder, sources)
-        except InputError as error:  # its record was removed by hand: one such must not stop the others
+        except (InputError, VideoError) as error:  # its record or file was removed by hand: it must not stop the others
             context.log.warning(str(error))
-    new = list(dict.fromkeys(action.video_id for _, action in due if action.kind == "new"))
+        else:
+            applied.append(action)
+    new = list(dict.fromkeys(action.video_id for action in applied if action.kind == "new"))
     return dg.SensorResult(
         dynamic_partitions_requests=[videos.build_add_request(new)] if new else [],
-        run_requests=[_request(action, sources) for _, action in due if action.run],
+        run_requests=[_request(action, sources) for action in applied if action.run],
         cursor=str(due[-1][0] if due else done),
-        skip_reason=None if any(action.run for _, action in due) else f"nothing new; {waiting} files still to be read",
+        skip_reason=None if any(action.run for action in applied) else f"nothing new; {waiting} files still to be read",
     )
 
 
@@ -84,11 +87,13 @@ def _apply(action: Action, folder: Path, sources: SourceLedger) -> None:
     if action.kind == "missing":
         sources.mark_missing(action.video_id, dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
     else:
-        sources.place(action.video_id, folder / action.path, action.profile)
+        path = folder / action.path
+        # What an older version of the project saw has no fingerprint yet.
+        sources.place(action.video_id, path, action.fingerprint or fingerprint(path), action.profile)
 
 
 def _request(action: Action, sources: SourceLedger) -> dg.RunRequest:
     profile = sources.get(action.video_id).profile
     return dg.RunRequest(
-        run_key=f"{action.video_id[-8:]}/{profile}", partition_key=action.video_id, tags={"autorisk/source": "inbox"}
+        run_key=f"{action.video_id}/{profile}", partition_key=action.video_id, tags={"autorisk/source": "inbox"}
     )

@@ -1,8 +1,10 @@
 """Which files are videos, what each is called, and where it was found.
 
 A video's key is a slug of its file's stem and 8 hex digits of a content fingerprint (SHA-256 over size, first and last
-mebibyte): a renamed or copied file is the same video. The ledger keeps one small JSON file a video; it is the only
-place that knows where the footage lies.
+mebibyte): a renamed or copied file is the same video. Identity is the whole fingerprint, which the ledger keeps: two
+of 100,000 videos share 8 digits with a probability of 69 % (birthday problem over 2^32). Where they share their stem
+too, the second has 16 digits in its key. The ledger keeps one small JSON file a video; it is the only place that knows
+where the footage lies.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,7 +23,8 @@ from autorisk_dagster.errors import InputError, VideoError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".ts", ".m2ts", ".mts", ".webm", ".m4v", ".mpg", ".3gp"})
 _CHUNK_BYTES = 1 << 20
-_KEY = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?-[0-9a-f]{8}")
+_DIGITS, _MORE_DIGITS = 8, 16
+_KEY = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?-([0-9a-f]{8}|[0-9a-f]{16})")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class SourceRecord:
 
     Attributes:
         missing_since: when the inbox saw that its file was gone; None: it was not seen to be gone
+        fingerprint: of its footage, 64 hex digits; "": registered when it was not kept yet
     """
 
     video_id: str
@@ -45,6 +49,11 @@ class SourceRecord:
     profile: str
     registered_at: str
     missing_since: str | None = None
+    fingerprint: str = ""
+
+    def is_of(self, content: str) -> bool:
+        """Whether `content` is the fingerprint of this video's footage, as far as the record says."""
+        return content.startswith(self.fingerprint or digits_of(self.video_id))
 
 
 def discover(paths: Iterable[Path]) -> Discovery:
@@ -76,7 +85,7 @@ def discover(paths: Iterable[Path]) -> Discovery:
 
 
 def fingerprint(path: Path) -> str:
-    """8 hex digits over size, head and tail of the file: two short reads, whatever its length."""
+    """SHA-256 over size, head and tail of the file, 64 hex digits: two short reads, whatever its length."""
     try:
         size = path.stat().st_size
         digest = hashlib.sha256(str(size).encode())
@@ -87,39 +96,75 @@ def fingerprint(path: Path) -> str:
             digest.update(file.read(_CHUNK_BYTES))
     except OSError as error:
         raise VideoError(path, f"cannot be read ({error.strerror})", "Check the path and its permissions.") from error
-    return digest.hexdigest()[:8]
+    return digest.hexdigest()
 
 
-def video_key(path: Path) -> str:
-    """Partition key of a file: `slug-of-stem-1a2b3c4d`; letters, digits and hyphens only, at most 57 characters."""
-    slug = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:48].strip("-") or "video"
-    return f"{slug}-{fingerprint(path)}"
+def video_key(stem: str, content: str, taken: Container[str] = ()) -> str:
+    """Partition key of a video whose file has this stem and whose footage has the fingerprint `content`.
+
+    `slug-of-stem-1a2b3c4d`, with 16 digits where that is `taken` by other footage; letters, digits and hyphens only, at
+    most 65 characters.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:48].strip("-") or "video"
+    key = f"{slug}-{content[:_DIGITS]}"
+    return f"{slug}-{content[:_MORE_DIGITS]}" if key in taken else key
+
+
+def digits_of(video_id: str) -> str:
+    """The digits of the fingerprint that a partition key ends in."""
+    return video_id.rpartition("-")[2]
 
 
 class SourceLedger:
-    """The registered videos, one JSON file each in `folder`."""
+    """The registered videos, one JSON file each in `folder`.
+
+    The folder is listed once for all that is registered through one ledger object: do not keep one for long.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._of_digits: dict[str, list[str]] | None = None
 
     def register(self, path: Path, profile: str | None = None) -> SourceRecord:
         """Record where a video lies; a known content keeps its key (and its profile unless one is given)."""
         path = path.resolve()
-        key = video_key(path)
-        known = next(self._folder.glob(f"*-{key[-8:]}.json"), None)
-        return self.place(known.stem if known else key, path, profile)
+        content = fingerprint(path)
+        alike = self.alike([content])
+        known = next((record.video_id for record in alike if record.is_of(content)), None)
+        key = known or video_key(path.stem, content, {record.video_id for record in alike})
+        return self.place(key, path, content, profile)
 
-    def place(self, video_id: str, path: Path, profile: str | None = None) -> SourceRecord:
-        """Record that the video `video_id`, whose content was read already, lies at `path`."""
+    def alike(self, contents: Iterable[str]) -> list[SourceRecord]:
+        """Records whose key has the first digits of one of the fingerprints `contents`, each with its whole fingerprint
+        if the footage of an old record can still be read."""
+        if self._of_digits is None:
+            self._of_digits = {}
+            for key in self.keys():
+                self._of_digits.setdefault(digits_of(key)[:_DIGITS], []).append(key)
+        some = dict.fromkeys(content[:_DIGITS] for content in contents)
+        return [_whole(self.get(key)) for digits in some for key in self._of_digits.get(digits, ())]
+
+    def place(self, video_id: str, path: Path, content: str, profile: str | None = None) -> SourceRecord:
+        """Record that the video `video_id`, whose footage was read and has the fingerprint `content`, lies at `path`.
+
+        Raises:
+            InputError: the video is known, and is other footage.
+        """
         path = path.resolve()
         if (self._folder / f"{video_id}.json").exists():
             old = self.get(video_id)
-            record = replace(old, path=str(path), profile=profile or old.profile, missing_since=None)
+            if not old.is_of(content):
+                raise InputError(f"{path} is other footage than {video_id}. Register it: autorisk ingest PATH")
+            record = replace(
+                old, path=str(path), profile=profile or old.profile, missing_since=None, fingerprint=content
+            )
             if record == old:
                 return old
         else:
             now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-            record = SourceRecord(video_id, str(path), profile or "default", now)
+            record = SourceRecord(video_id, str(path), profile or "default", now, fingerprint=content)
+            if self._of_digits is not None:
+                self._of_digits.setdefault(content[:_DIGITS], []).append(video_id)
         self._write(record)
         return record
 
@@ -157,3 +202,12 @@ class SourceLedger:
     def all(self) -> list[SourceRecord]:
         """Every registered video, by key."""
         return [self.get(key) for key in self.keys()]
+
+
+def _whole(record: SourceRecord) -> SourceRecord:
+    """`record` with its fingerprint, read from its file where an older version of the project did not keep it."""
+    path = Path(record.path)
+    if record.fingerprint or not path.is_file():
+        return record
+    content = fingerprint(path)
+    return replace(record, fingerprint=content) if record.is_of(content) else record

@@ -31,8 +31,9 @@ class MediaStore(dg.ConfigurableResource["MediaStore"]):
             VideoError: it is no longer where it was, or another file lies there now: nothing may be made of footage
                 under the name and hash of other footage.
         """
-        path = Path(self.ledger.get(video_id).path)
-        if fingerprint(path) != video_id[-8:]:
+        record = self.ledger.get(video_id)
+        path = Path(record.path)
+        if not record.is_of(fingerprint(path)):
             raise VideoError(
                 path, f"is no longer the file registered as {video_id}", "Register it: autorisk ingest PATH."
             )

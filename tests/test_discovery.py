@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 import io
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -16,12 +19,16 @@ import pytest
 
 from autorisk_dagster.definitions import defs
 from autorisk_dagster.discovery import SETTLED_SEC, Action, Listed, Reading, Registered, Seen, decide, files_to_read
+from autorisk_dagster.errors import VideoError
 from autorisk_dagster.inbox import InboxLedger, list_inbox
 from autorisk_dagster.sensors import inbox
 from autorisk_dagster.sources import SourceLedger
+from resources.media_store import MediaStore
 
 OLD = 1000  # s, how long ago a settled file of these tests was changed
 NOW = 10_000.0
+ONE = "00000001" + 56 * "a"  # fingerprints that share their first 8 digits
+OTHER = "00000001" + 56 * "b"
 
 
 def listed(size: int = 5, modified_sec: float = NOW - OLD, sidecar: str = "") -> Listed:
@@ -37,8 +44,9 @@ def listed(size: int = 5, modified_sec: float = NOW - OLD, sidecar: str = "") ->
         (listed(modified_sec=NOW + 3600), Seen(listed(modified_sec=NOW + 3600), NOW - SETTLED_SEC), True),  # watched
         (listed(6, NOW - 1), Seen(listed(5, NOW - 2), NOW - SETTLED_SEC), False),  # watched, and it grew
         (listed(size=0), None, False),  # made, nothing in it yet
-        (listed(), Seen(listed(), 0, video_id="a-00000001"), False),  # known
-        (listed(sidecar="1:2:3"), Seen(listed(), 0, video_id="a-00000001"), True),  # somebody named a profile
+        (listed(), Seen(listed(), 0, video_id="a-00000001", fingerprint=ONE), False),  # known
+        (listed(), Seen(listed(), 0, video_id="a-00000001"), True),  # seen when the fingerprint was not kept yet
+        (listed(sidecar="1:2:3"), Seen(listed(), 0, video_id="a-00000001", fingerprint=ONE), True),  # a profile
         (listed(), Seen(listed(), 0, problem="cannot be read"), False),  # told once
         (Listed(5, listed().modified_ns, 1), Seen(listed(), 0, problem="cannot be read"), True),  # chmod
     ],
@@ -54,20 +62,37 @@ def test_a_look_reads_so_many_files_and_says_how_many_are_left() -> None:
 
 
 def test_a_video_registered_from_elsewhere_is_a_duplicate_and_one_whose_file_is_gone_follows() -> None:
-    readings = {"in.mp4": Reading("in-00000001")}
-    there = decide({"in.mp4": listed()}, {}, readings, [Registered("out-00000001", "/x/out.mp4", "default", 5)], NOW)
+    readings = {"in.mp4": Reading(ONE)}
+    known = Registered("out-00000001", "/x/out.mp4", "default", is_there=True, fingerprint=ONE)
+    there = decide({"in.mp4": listed()}, {}, readings, [known], NOW)
     assert there.actions == ()
     assert there.notes == ("in.mp4: the same content as /x/out.mp4, nothing to do",)
-    gone = decide({"in.mp4": listed()}, {}, readings, [Registered("out-00000001", "/x/out.mp4", "default", None)], NOW)
-    assert gone.actions == (Action("moved", "out-00000001", "in.mp4", None, run=False),)
+    moved = (Action("moved", "out-00000001", "in.mp4", None, run=False, fingerprint=ONE),)
+    assert decide({"in.mp4": listed()}, {}, readings, [replace(known, is_there=False)], NOW).actions == moved
+    # registered by a version of the project that did not keep the fingerprint: its digits are all there is
+    old = replace(known, is_there=False, fingerprint="")
+    assert decide({"in.mp4": listed()}, {}, readings, [old], NOW).actions == moved
 
 
-def test_another_file_with_the_same_short_fingerprint_is_told_and_not_swallowed() -> None:
+@pytest.mark.parametrize(
+    ("path", "key"), [("other.mp4", "other-00000001"), ("cam2/a.mp4", f"a-{OTHER[:16]}")], ids=["stem", "digits"]
+)
+@pytest.mark.parametrize("known_by", ["inbox", "ledger"])
+def test_other_footage_with_the_same_digits_is_another_video(path: str, key: str, known_by: str) -> None:
     """32 bits: among 100,000 videos a pair is likely, and the second must not pass for a copy of the first."""
-    seen = {"a.mp4": Seen(listed(5), 0, video_id="a-00000001", is_source=True)}
-    found = decide({"a.mp4": listed(5), "b.mp4": listed(6)}, seen, {"b.mp4": Reading("b-00000001")}, [], NOW)
-    assert found.actions == ()
-    assert "shares its short fingerprint with a-00000001 and is another file" in found.notes[0]
+    first = Seen(listed(5), 0, video_id="a-00000001", is_source=True, fingerprint=ONE)
+    record = Registered("a-00000001", "/x/a.mp4", "default", is_there=True, fingerprint=ONE)
+    seen = {"a.mp4": first} if known_by == "inbox" else {}
+    there = dict.fromkeys((*seen, path), listed(5))
+    found = decide(there, seen, {path: Reading(OTHER)}, [record] if known_by == "ledger" else [], NOW)
+    assert found.actions == (Action("new", key, path, None, run=True, fingerprint=OTHER),)
+    assert found.notes == ()
+
+
+def test_two_new_files_of_one_look_may_share_stem_and_digits() -> None:
+    readings = {"cam1/a.mp4": Reading(ONE), "cam2/a.mp4": Reading(OTHER)}
+    found = decide(dict.fromkeys(readings, listed(5)), {}, readings, [], NOW)
+    assert sorted(action.video_id for action in found.actions) == ["a-00000001", f"a-{OTHER[:16]}"]
 
 
 def test_files_in_a_folder_that_cannot_be_listed_are_not_gone() -> None:
@@ -77,11 +102,11 @@ def test_files_in_a_folder_that_cannot_be_listed_are_not_gone() -> None:
 
 
 def test_a_renamed_file_that_is_not_read_yet_is_not_told_missing() -> None:
-    seen = {"a.mp4": Seen(listed(), 0, video_id="a-00000001", is_source=True)}
+    seen = {"a.mp4": Seen(listed(), 0, video_id="a-00000001", is_source=True, fingerprint=ONE)}
     waiting = decide({"b.mp4": listed()}, seen, {}, [], NOW)
     assert waiting.actions == ()
-    read = decide({"b.mp4": listed()}, waiting.seen, {"b.mp4": Reading("b-00000001")}, [], NOW)
-    assert read.actions == (Action("moved", "a-00000001", "b.mp4", None, run=False),)
+    read = decide({"b.mp4": listed()}, waiting.seen, {"b.mp4": Reading(ONE)}, [], NOW)
+    assert read.actions == (Action("moved", "a-00000001", "b.mp4", None, run=False, fingerprint=ONE),)
 
 
 repository = cache(lambda: defs().get_repository_def())
@@ -150,8 +175,39 @@ def test_new_footage_is_registered_and_run_once_with_its_folder_s_profile(desk: 
     assert [key[:-9] for key in keys] == ["drive", "plain"] and desk.partitions() == keys
     assert [desk.sources.get(key).profile for key in keys] == ["winter", "default"]
     assert desk.sources.get(keys[0]).path == str((desk.folder / "winter/van 7/Drive.mp4").resolve())
-    assert set(desk.runs) == {f"{keys[0][-8:]}/winter", f"{keys[1][-8:]}/default"}
+    assert set(desk.runs) == {f"{keys[0]}/winter", f"{keys[1]}/default"}
     assert desk.tick() == [] and desk.reason == "nothing new; 0 files still to be read"
+
+
+def test_two_cars_whose_footage_shares_stem_and_digits_are_two_videos(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cameras call every file alike; what 100,000 videos make likely is made here by cutting SHA-256 to its tail."""
+
+    class SameHead:
+        def __init__(self, data: bytes = b"") -> None:
+            self._real = hashlib.sha256(data)
+            self.update = self._real.update
+
+        def hexdigest(self) -> str:
+            return "00000001" + self._real.hexdigest()[8:]
+
+    monkeypatch.setattr("autorisk_dagster.sources.hashlib", SimpleNamespace(sha256=SameHead))
+    first = desk.put("car1/dashcam.mp4", b"one road")
+    second = desk.put("car2/dashcam.mp4", b"elsewher")  # as long
+    keys = desk.tick()
+    assert [len(key) for key in keys] == [16, 24] and desk.partitions() == keys
+    media = MediaStore(root=str(desk.data))
+    assert {media.source(key).read_bytes() for key in keys} == {b"one road", b"elsewher"}
+    # the same by hand, in either order, and each keeps its key under another name
+    assert desk.sources.register(second).video_id != SourceLedger(desk.data / "sources").register(first).video_id
+    first.rename(desk.folder / "car1" / "renamed.mp4")
+    assert desk.tick() == [] and desk.partitions() == keys
+    # a file that is put where the other footage lay is never processed under its name
+    of_second = next(key for key in keys if desk.sources.get(key).path.endswith("car2/dashcam.mp4"))
+    second.write_bytes(b"one road")
+    with pytest.raises(VideoError, match=f"no longer the file registered as {of_second}"):
+        media.source(of_second)
 
 
 def test_a_half_copied_file_waits_until_it_is_whole(desk: Desk) -> None:
@@ -179,7 +235,7 @@ def test_a_move_into_another_profile_s_folder_is_run_with_it(desk: Desk) -> None
     (desk.folder / "japan").mkdir()
     old.rename(desk.folder / "japan" / "a.mp4")
     assert desk.tick() == [key] and desk.sources.get(key).profile == "japan"
-    assert set(desk.runs) == {f"{key[-8:]}/default", f"{key[-8:]}/japan"}
+    assert set(desk.runs) == {f"{key}/default", f"{key}/japan"}
 
 
 def test_a_duplicate_is_noted_once_and_takes_over_when_its_original_goes(

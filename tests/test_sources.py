@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autorisk_dagster.errors import InputError, VideoError
-from autorisk_dagster.sources import SourceLedger, discover, video_key
+from autorisk_dagster.sources import SourceLedger, discover, fingerprint, video_key
 
 
 def write(path: Path, content: bytes = b"some footage") -> Path:
@@ -43,7 +45,7 @@ def test_a_renamed_or_copied_file_is_the_same_video(tmp_path: Path) -> None:
     ledger = SourceLedger(tmp_path / "sources")
     first = ledger.register(write(tmp_path / "drive one.mp4"), "japan")
     again = ledger.register(write(tmp_path / "elsewhere" / "renamed.mp4"))
-    assert again.video_id == first.video_id == f"drive-one-{video_key(tmp_path / 'drive one.mp4')[-8:]}"
+    assert again.video_id == first.video_id == f"drive-one-{fingerprint(tmp_path / 'drive one.mp4')[:8]}"
     assert again.profile == "japan"
     assert again.path.endswith("renamed.mp4")
     assert ledger.all() == [again]
@@ -59,7 +61,31 @@ def test_other_content_under_the_same_name_is_another_video(tmp_path: Path) -> N
 
 def test_the_fingerprint_sees_the_tail_of_a_large_file(tmp_path: Path) -> None:
     body = bytes(3 << 20)
-    assert video_key(write(tmp_path / "a.mp4", body + b"a")) != video_key(write(tmp_path / "a.mp4", body + b"b"))
+    assert fingerprint(write(tmp_path / "a.mp4", body + b"a")) != fingerprint(write(tmp_path / "a.mp4", body + b"b"))
+
+
+def test_other_footage_is_never_recorded_under_a_known_key(tmp_path: Path) -> None:
+    """Two fingerprints with the same 8 digits: before, the second took the first one's place in the ledger."""
+    one, other = "0000abcd" + 56 * "1", "0000abcd" + 56 * "2"
+    ledger = SourceLedger(tmp_path / "sources")
+    first = ledger.place(video_key("dashcam", one), write(tmp_path / "dashcam.mp4"), one)
+    assert first.video_id == "dashcam-0000abcd"
+    with pytest.raises(InputError, match="other footage than dashcam-0000abcd"):
+        ledger.place(first.video_id, tmp_path / "dashcam.mp4", other)
+    assert video_key("dashcam", other, {first.video_id}) == "dashcam-0000abcd22222222"
+    assert SourceLedger(tmp_path / "sources").alike([other]) == [first] and not first.is_of(other)
+
+
+def test_a_record_of_an_older_version_is_told_from_other_footage_by_its_file(tmp_path: Path) -> None:
+    ledger = SourceLedger(tmp_path / "sources")
+    path = write(tmp_path / "a.mp4")
+    record = ledger.register(path)
+    kept = tmp_path / "sources" / f"{record.video_id}.json"
+    kept.write_text(json.dumps({name: value for name, value in asdict(record).items() if name != "fingerprint"}))
+    assert ledger.get(record.video_id).fingerprint == ""
+    alike = ledger.alike([record.fingerprint[:8] + 56 * "0"])
+    assert [found.fingerprint for found in alike] == [fingerprint(path)]
+    assert ledger.register(path) == record and ledger.get(record.video_id) == record
 
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "a/b-12345678", "", "A-12345678", "x-1234567", "-12345678"])
@@ -75,7 +101,7 @@ def test_an_unknown_video_says_how_to_register_it(tmp_path: Path) -> None:
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"gone\.mp4: cannot be read"):
-        video_key(tmp_path / "gone.mp4")
+        fingerprint(tmp_path / "gone.mp4")
 
 
 @given(stem=st.text(st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",)), min_size=1, max_size=40))

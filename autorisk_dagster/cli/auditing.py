@@ -130,12 +130,17 @@ def _table(asset: str, key: str) -> Path:
 
 
 def _video_key(video: str) -> str:
-    from autorisk_dagster.sources import SourceLedger, video_key
+    from autorisk_dagster.errors import InputError
+    from autorisk_dagster.sources import SourceLedger, fingerprint
 
-    key = video_key(Path(video)) if Path(video).is_file() else video
     ledger = SourceLedger(data_folder() / "sources")
-    known = [record.video_id for record in ledger.all() if record.video_id[-8:] == key[-8:]]
-    return known[0] if known and Path(video).is_file() else ledger.get(key).video_id
+    if not Path(video).is_file():
+        return ledger.get(video).video_id
+    content = fingerprint(Path(video))
+    known = [record.video_id for record in ledger.alike([content]) if record.is_of(content)]
+    if not known:
+        raise InputError(f"{video} is not registered. Register it: autorisk ingest {video}")
+    return known[0]
 
 
 def _print(pack: Path, found: Verification) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -15,6 +16,7 @@ from autorisk_dagster.errors import AutoRiskError, InputError
 from autorisk_dagster.io import FrameStoreIOManager
 from autorisk_dagster.partitions import videos
 from autorisk_dagster.profile import Profile
+from resources.credentials import Credentials
 from resources.media_store import MediaStore, sha256_of
 from resources.profiles import Profiles
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from securesystemslib.signer import SSlibKey
 
-    from autorisk_dagster.audit.credentials import CredentialKeys
     from autorisk_dagster.audit.pack import PackContents
     from autorisk_dagster.audit.reviewed import Review
 
@@ -70,11 +71,10 @@ class PackConfig(dg.Config):
 
 @dataclass(frozen=True)
 class _Keys:
-    """What the configured folder holds: the private key, the public one as an auditor has it, the credentials'."""
+    """Of the pack's signature, from the configured folder: the private key, and the public one as an auditor has it."""
 
     signing: "Ed25519PrivateKey"
     public: "SSlibKey"
-    credentials: "CredentialKeys"
 
 
 @dg.asset(
@@ -84,7 +84,7 @@ class _Keys:
     kinds={"python", "zip"},
     owners=OWNERS,
     deps=[POLICY, *BESIDE],
-    code_version=code_version(1, "audit"),
+    code_version=code_version(2, "audit"),
     check_specs=[
         schema_check("audit_pack"),
         dg.AssetCheckSpec(
@@ -102,7 +102,9 @@ class _Keys:
         dg.AssetCheckSpec(
             "credentials",
             asset="audit_pack",
-            description="Every clip and generated video carries a content credential that reads back as trusted.",
+            blocking=True,
+            description="Every clip and generated video in the pack, as it lies there, carries a whole content "
+            "credential by the keys in force; those of generated videos say that they are synthetic.",
         ),
         dg.AssetCheckSpec("reviewed", asset="audit_pack", description="What the policy wants reviewed is reviewed."),
         dg.AssetCheckSpec("signed", asset="audit_pack", description="A key is configured and the pack is signed."),
@@ -124,6 +126,7 @@ def audit_pack(
     severity_ranking: pl.DataFrame,
     shareable_clips: pl.DataFrame,
     media: MediaStore,
+    credentials: Credentials,
     profiles: Profiles,
     io_manager: dg.ResourceParam[FrameStoreIOManager],
 ) -> dg.MaterializeResult:
@@ -131,8 +134,8 @@ def audit_pack(
 
     Not part of `process_video`: a pack is a second copy of the clips, and is made when somebody asks for one, after the
     review; job `finalize` makes it. Built with or without a key: without (`AUTORISK_AUDIT_KEYS` not set) it is not
-    signed, its clips carry no content credential, and file name, manifest, metadata and a check say so. `finalize`
-    insists on the key.
+    signed, its content credentials are the installation's own, and file name, manifest, metadata and a check say so.
+    `finalize` insists on the key.
     """
     from autorisk_dagster.audit.pack import PackContents, build_pack
     from autorisk_dagster.audit.reviewed import review_state
@@ -180,7 +183,7 @@ def audit_pack(
                 records[name] = origins.of(name, table, current=False, partitioned=False)
         review = review_state(review_log(Path(media.root)), found)
         _refuse_unreviewed(review, profile)
-        handover = Handover(media, f"{key}/handed_over", keys.credentials if keys else None)
+        handover = Handover(media, f"{key}/handed_over", credentials)
         hidden_by = profile.privacy.faces if profile.privacy.hide else None
         generated = handover.generated(found, hidden_by)
         left_out |= dict.fromkeys(
@@ -209,14 +212,13 @@ def audit_pack(
                 sign_pack(target, keys.signing, target)
         media.keep_only(f"{key}/audit", {relative})
         handover.keep_only()
-        return _result(key, relative, media, keys, contents)
+        return _result(key, relative, media, keys, credentials, contents)
     except AutoRiskError as error:
         raise failure(error) from error
 
 
 def _configured_keys(*, required: bool) -> _Keys | None:
     from autorisk_dagster.audit import keys
-    from autorisk_dagster.audit.credentials import CredentialKeys
 
     folder = keys.configured_folder()
     if folder is None:
@@ -229,7 +231,6 @@ def _configured_keys(*, required: bool) -> _Keys | None:
     return _Keys(
         keys.private_key(folder / keys.SIGNING),
         keys.public_key(folder / keys.SIGNING_PUBLIC),
-        CredentialKeys.read(folder),
     )
 
 
@@ -252,7 +253,12 @@ def _refuse_unreviewed(review: "Review", profile: Profile) -> None:
 
 
 def _result(
-    key: str, relative: str, media: MediaStore, keys: _Keys | None, contents: "PackContents"
+    key: str,
+    relative: str,
+    media: MediaStore,
+    keys: _Keys | None,
+    credentials: Credentials,
+    contents: "PackContents",
 ) -> dg.MaterializeResult:
     from autorisk_dagster.audit.verify import Verdict, verify_pack
 
@@ -263,7 +269,7 @@ def _result(
         f"{folder}/{clip}.{kind}" for clip in contents.clips for folder, kind in (("clips", "mp4"), ("trace", "json"))
     }
     videos = [*contents.clips.values(), *(video for more in contents.generated.values() for video in more)]
-    credentials = sum(video.record["content_credential"].get("standard") == "C2PA" for video in videos)
+    whole = _credentials(path, credentials.in_force().root_pem)
     review = contents.review
     row = {
         "video_id": key,
@@ -274,7 +280,7 @@ def _result(
         "files": found.files,
         "clips": len(contents.clips),
         "key_id": found.key_id or None,
-        "credentials": credentials,
+        "credentials": sum(whole.values()),
         "synthetic": sum(video.record["synthetic"] for video in videos),
         "review": review.outcome,
         "unreviewed": None if review.outcome == "not_run" else len(review.unreviewed),
@@ -295,7 +301,7 @@ def _result(
             "clips": row["clips"],
             "files": found.files,
             "size_mb": row["size_bytes"] / 1e6,
-            "content_credentials": f"{credentials} of {len(videos)}",
+            "content_credentials": f"{sum(whole.values())} of {len(whole)}, by {credentials.in_force().subject}",
             "synthetic_videos": row["synthetic"],
             "review": review.outcome,
             "not_reviewed": dg.MetadataValue.md(markdown_table(reasons)),
@@ -312,9 +318,8 @@ def _result(
             ),
             dg.AssetCheckResult(
                 check_name="credentials",
-                passed=credentials == len(videos),
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={"with": credentials, "videos": len(videos)},
+                passed=all(whole.values()) and set(whole) == {video.name for video in videos},
+                metadata={"without": sorted(name for name, carries in whole.items() if not carries)},
             ),
             dg.AssetCheckResult(
                 check_name="reviewed", passed=review.outcome == "complete", severity=dg.AssetCheckSeverity.WARN
@@ -323,3 +328,21 @@ def _result(
         ],
         preview=["pack_path", "clips", "files", "credentials", "synthetic", "review", "key_id"],
     )
+
+
+def _credentials(pack: Path, root_pem: str) -> dict[str, bool]:
+    """By name, whether each video of a pack reads back as it has to."""
+    from zipfile import ZipFile
+
+    from autorisk_dagster.audit.credentials import CLIP_ASSERTION, GENERATED_ASSERTION, read_credential
+
+    found = {}
+    with ZipFile(pack) as archive, TemporaryDirectory() as folder:
+        for name in archive.namelist():
+            if not name.endswith(".mp4"):
+                continue
+            read = read_credential(Path(archive.extract(name, folder)), root_pem)
+            generated = name.startswith("generated/")
+            wanted = GENERATED_ASSERTION if generated else CLIP_ASSERTION
+            found[name] = read.state == "Trusted" and wanted in read.assertions and generated == bool(read.source_types)
+    return found

@@ -1,5 +1,4 @@
-"""The clips and generated videos as they leave the house: as `shareable_clips` says, with a content credential where a
-key is configured."""
+"""The clips and generated videos as they leave the house: as `shareable_clips` says, with a content credential."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,27 +8,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from autorisk_dagster.errors import InputError
+from resources.credentials import Credentials
 from resources.media_store import MediaStore, sha256_of
 
 if TYPE_CHECKING:
-    from autorisk_dagster.audit.credentials import CredentialKeys
     from autorisk_dagster.audit.pack import Video
 
 GENERATED_BY = ("predict_videos", "counterfactuals")
-_GENERATED_FACTS = (
-    "clip_id",
-    "scenario",
-    "world_model",
-    "model_id",
-    "model_revision",
-    "hazard",
-    "prompt_hash",
-    "seed",
-    "settings_hash",
-    "clip_sha256",
-    "condition_sec",
-)
-
 Row = dict[str, Any]
 
 
@@ -49,12 +34,11 @@ class Handover:
 
     Attributes:
         folder: in the media store
-        keys: None: no content credential is attached, and the record says so
     """
 
     media: MediaStore
     folder: str
-    keys: "CredentialKeys | None"
+    credentials: Credentials
     kept: set[str] = field(default_factory=set)
 
     def clips(self, found: Mapping[str, pl.DataFrame]) -> "dict[str, Video]":
@@ -88,8 +72,7 @@ class Handover:
             found: tables by asset
             hidden_by: what must have hidden faces and plates in them; None: nothing needs to be hidden
         """
-        from autorisk_dagster.audit.credentials import SOURCE_TYPES, generated_credential
-        from autorisk_dagster.audit.trace import plain
+        from autorisk_dagster.audit.credentials import SOURCE_TYPES, generated_credential, hidden_words
 
         made: dict[str, list[Video]] = {}
         withheld = []
@@ -102,19 +85,15 @@ class Handover:
                 if hidden_by is not None and did != hidden_by:
                     withheld.append(name)
                     continue
-                hidden = f"faces and plates, by {did}" if did else "nothing"
-                facts = plain(
-                    {"title": Path(name).name, "hidden": hidden} | {key: row[key] for key in _GENERATED_FACTS}
-                )
                 record = {
                     "role": "generated video, no evidence of what happened",
                     "synthetic": True,
                     "digital_source_type": SOURCE_TYPES[row["world_model"]],
-                    "hidden": hidden,
+                    "hidden": hidden_words(row),
                     "evidence_sha256": row["clip_sha256"],
                 }
                 path = self._whole(row["video_path"], row["video_sha256"])
-                video = self._credentialed(name, path, generated_credential(facts), record)
+                video = self._credentialed(name, path, generated_credential(row), record)
                 made.setdefault(row["clip_id"], []).append(video)
         return GeneratedVideos(made, withheld)
 
@@ -130,34 +109,17 @@ class Handover:
             )
         return path
 
-    def _once(self, stem: str, made_from: list[Any], source: Path, make: Any) -> Path:
-        from autorisk_dagster.audit.credentials import content_key
-
-        relative = f"{self.folder}/{stem}-{content_key(*made_from)}.mp4"
-        path = self.media.path(relative)
-        if not path.exists():
-            with self.media.writing(relative) as target:
-                make(source, target)
-        self.kept.add(relative)
-        return path
-
     def _credentialed(self, name: str, path: Path, definition: Row, record: Row) -> "Video":
-        from autorisk_dagster.audit.credentials import attach, holds, read_credential
+        """The file at `path` where it carries the credential (a generated video does), else a copy that does."""
         from autorisk_dagster.audit.pack import Video
-        from autorisk_dagster.audit.trace import not_run
 
-        if self.keys is None:
-            return Video(name, path, {**record, "content_credential": not_run("no key is configured")})
-        keys = self.keys
-        made = self._once(
-            Path(name).stem,
-            [definition, sha256_of(path), keys.chain_pem],
-            path,
-            lambda source, target: attach(source, target, definition, keys),
-        )
-        if not holds(read_credential(made, keys.root_pem), definition):
-            raise InputError(f"{made.name} no longer holds its content credential: delete it and build the pack again")
-        return Video(name, made, {**record, "content_credential": {"standard": "C2PA", "signer": keys.subject}})
+        if not self.credentials.carried(path, definition):
+            stem = f"{self.folder}/{Path(name).stem}"
+            relative = self.credentials.attached(path, definition, self.media, stem)
+            self.kept.add(relative)
+            path = self.media.path(relative)
+        signer = self.credentials.in_force().subject
+        return Video(name, path, {**record, "content_credential": {"standard": "C2PA", "signer": signer}})
 
 
 def clip_facts(clip: Row, source: Row, answer: Row, corrected: Row) -> Row:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,6 +15,7 @@ from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
 from autorisk_dagster.profile import Profile
 from resources.answers import AnswerStore
+from resources.credentials import Credentials
 from resources.detectors import Detectors
 from resources.hiders import Hiders
 from resources.media_store import MediaStore, sha256_of
@@ -68,7 +71,7 @@ def _checks(asset: str) -> list[dg.AssetCheckSpec]:
     group_name="prediction",
     kinds={"python", "opencv"},
     owners=OWNERS,
-    code_version=code_version(3, "prediction", "privacy"),
+    code_version=code_version(4, "prediction", "privacy"),
     pool="gpu",
     check_specs=_checks("predict_videos"),
 )
@@ -89,6 +92,7 @@ def predict_videos(
     detectors: Detectors,
     answers: AnswerStore,
     media: MediaStore,
+    credentials: Credentials,
     progress: Progress,
 ) -> dg.MaterializeResult:
     """What happens next, for HIGH and MEDIUM clips: a video that goes on from the clip's last frame.
@@ -103,7 +107,9 @@ def predict_videos(
         facts = source_video.row(0, named=True)
         profile = profiles.get(facts["profile"])
         hider = hiders.of_video(profile, tracks, (facts["width_px"], facts["height_px"]))
-        studio = _Studio(context, profile, world_models.get(profile), hider, detectors, answers, media, "predictions")
+        studio = _Studio(
+            context, profile, world_models.get(profile), hider, detectors, answers, media, credentials, "predictions"
+        )
         orders = _wanted(mined_clips, reason_outputs, corrected_severities, profile, "predict")
         with progress.over(context.log, "videos made", float(len(orders))) as report:
             settings = profile.prediction
@@ -121,7 +127,7 @@ def predict_videos(
     group_name="prediction",
     kinds={"python", "opencv"},
     owners=OWNERS,
-    code_version=code_version(3, "prediction", "privacy"),
+    code_version=code_version(4, "prediction", "privacy"),
     pool="gpu",
     check_specs=[
         *_checks("counterfactuals"),
@@ -149,6 +155,7 @@ def counterfactuals(
     detectors: Detectors,
     answers: AnswerStore,
     media: MediaStore,
+    credentials: Credentials,
     progress: Progress,
 ) -> dg.MaterializeResult:
     """What could have happened, for HIGH clips: nobody reacts (danger), and the right reaction (safe), from where the
@@ -164,7 +171,7 @@ def counterfactuals(
         settings = profile.prediction
         hider = hiders.of_video(profile, tracks, (facts["width_px"], facts["height_px"]))
         model = world_models.get(profile)
-        studio = _Studio(context, profile, model, hider, detectors, answers, media, "counterfactuals")
+        studio = _Studio(context, profile, model, hider, detectors, answers, media, credentials, "counterfactuals")
         pairs = list(
             zip(
                 *(
@@ -231,6 +238,7 @@ class _Studio:
     detectors: Detectors
     answers: AnswerStore
     media: MediaStore
+    credentials: Credentials
     folder: str
 
     def __post_init__(self) -> None:
@@ -263,21 +271,34 @@ class _Studio:
         if kept is not None and self._is_there(kept):
             self.context.log.info(f"{wanted.clip['clip_id']} {wanted.scenario}: made before, kept")
             # The same footage, mined again, may carry another number and another time.
-            return kept | {"clip_id": wanted.clip["clip_id"], "condition_sec": moment.condition.at_sec}
+            row = kept | {"clip_id": wanted.clip["clip_id"], "condition_sec": moment.condition.at_sec}
+            row = self._marked(row, self.media.path(row["video_path"]))
+            self.answers.put(self.key, finished, row)
+            return row
         made = self.model.generate(order)
         row = made_video.made_row(wanted, order, self.model, made)
         self.context.log.info(f"{row['clip_id']} {wanted.scenario}: {made.outcome} in {made.seconds:.1f} s")
         if made.outcome != "generated":
             self.context.log.warning(f"{row['clip_id']} {wanted.scenario}: {made.error}")
             return row
-        relative = f"{self.key}/{self.folder}/{row['clip_id']}-{wanted.scenario}-{finished[:8]}.mp4"
-        with self.media.writing(relative) as target:
-            row |= made_video.write(made, row, settings, target)
-            row |= made_video.measured(target, wanted, moment, settings, self.detectors.get(self.profile))
-        row |= {"video_path": relative, "video_sha256": sha256_of(self.media.path(relative))}
+        with TemporaryDirectory() as folder:
+            written = Path(folder) / "generated.mp4"
+            row |= made_video.write(made, row, settings, written)
+            row |= made_video.measured(written, wanted, moment, settings, self.detectors.get(self.profile))
+            row = self._marked(row, written)
         if self.model.keeps:
             self.answers.put(self.key, finished, row)
         return row
+
+    def _marked(self, row: Row, video: Path) -> Row:
+        """The row with the video in the media store, where it carries its content credential."""
+        from autorisk_dagster.audit.credentials import generated_credential
+
+        definition = generated_credential(row)
+        if not self.credentials.carried(video, definition):
+            stem = f"{self.key}/{self.folder}/{row['clip_id']}-{row['scenario']}"
+            row |= {"video_path": self.credentials.attached(video, definition, self.media, stem)}
+        return row | {"video_sha256": sha256_of(self.media.path(row["video_path"]))}
 
     def _is_there(self, row: Mapping[str, Any]) -> bool:
         if row.get("outcome") != "generated" or set(row) != set(tables.PREDICT_VIDEOS):
@@ -287,6 +308,7 @@ class _Studio:
 
     def compared(self, clip: Mapping[str, Any], made: Sequence[Row]) -> Row:
         """What the camera saw, danger and safe as one video, and how alike the last two are."""
+        from autorisk_dagster.audit.credentials import comparison_credential
         from autorisk_dagster.prediction import quality, video_file
 
         settings = self.profile.prediction
@@ -295,12 +317,14 @@ class _Studio:
         size = settings.width_px, settings.height_px
         source = self.media.source(self.key)
         original = video_file.read_original(source, made[0]["condition_sec"], times, size, self.hider)
-        relative = f"{self.key}/{self.folder}/{clip['clip_id']}-side-by-side.mp4"
         label = "Original, danger, safe"
-        with self.media.writing(relative) as target:
-            told = {"label": label, "clip_id": clip["clip_id"], "clip_sha256": clip["clip_sha256"]}
-            told |= {row["scenario"]: row["video_sha256"] for row in made}
-            video_file.write(video_file.side_by_side(original, danger, safe, label), settings.fps, target, told)
+        told = {"label": label, "clip_id": clip["clip_id"], "clip_sha256": clip["clip_sha256"]}
+        told |= {row["scenario"]: row["video_sha256"] for row in made}
+        with TemporaryDirectory() as folder:
+            written = Path(folder) / "side-by-side.mp4"
+            video_file.write(video_file.side_by_side(original, danger, safe, label), settings.fps, written, told)
+            stem = f"{self.key}/{self.folder}/{clip['clip_id']}-side-by-side"
+            relative = self.credentials.attached(written, comparison_credential(made), self.media, stem)
         return {
             "comparison_path": relative,
             "comparison_sha256": sha256_of(self.media.path(relative)),

@@ -24,6 +24,7 @@ from autorisk_dagster.paths import CONFIGS, EMBEDDING_MODEL, data_folder
 from autorisk_dagster.schedules import nightly_fleet_batch
 from autorisk_dagster.sensors import inbox
 from resources.answers import AnswerStore
+from resources.credentials import Credentials
 from resources.detectors import Detectors
 from resources.embedders import Embedders
 from resources.hiders import Hiders
@@ -60,6 +61,7 @@ def defs() -> dg.Definitions:
         resources={
             "io_manager": FrameStore(base_dir=str(data / "tables")),
             "media": MediaStore(root=str(data)),
+            "credentials": Credentials(root=str(data)),
             "profiles": Profiles(folder=str(CONFIGS)),
             "detectors": Detectors(device=os.environ.get("AUTORISK_DEVICE", "cpu")),
             "reasoners": Reasoners(adapters=str(data / "adapters")),

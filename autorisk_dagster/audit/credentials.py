@@ -1,9 +1,10 @@
-"""C2PA content credentials: in every clip and generated video that leaves, what it is and what was made of it.
+"""C2PA content credentials: what a clip of a pack, and every generated video, is and what it was made of.
 
 A clip names the footage it was cut from (an ingredient, by SHA-256), the cut and the verdict. A generated video says so
 in the words that viewers and platforms read, IPTC's digital source type: `trainedAlgorithmicMedia` for a model's, and
-`compositeSynthetic` where real pixels were moved by a computed motion (no training data). A clip claims no source type:
-whether the footage itself is genuine is not known here.
+`compositeSynthetic` where real pixels were moved by a computed motion (no training data); footage beside generated
+videos is `compositeWithTrainedAlgorithmicMedia` or `compositeSynthetic`. A clip claims no source type: whether the
+footage itself is genuine is not known here.
 
 A credential holds identifiers and salts drawn by chance, so signing twice gives other bytes: `content_key` names the
 file it belongs in, so that one is signed once and kept.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from autorisk_dagster import __version__
 from autorisk_dagster.audit import keys
+from autorisk_dagster.audit.trace import plain
 from autorisk_dagster.errors import InputError
 
 CLIP_ASSERTION = "org.autorisk.clip"
@@ -34,6 +36,23 @@ SOURCE_TYPES = {  # by world model
     "cosmos": f"{_IPTC}trainedAlgorithmicMedia",
     "kinematic": f"{_IPTC}compositeSynthetic",
 }
+_BESIDE_FOOTAGE = {
+    "cosmos": f"{_IPTC}compositeWithTrainedAlgorithmicMedia",
+    "kinematic": f"{_IPTC}compositeSynthetic",
+}
+_GENERATED_FACTS = (
+    "clip_id",
+    "scenario",
+    "world_model",
+    "model_id",
+    "model_revision",
+    "hazard",
+    "prompt_hash",
+    "seed",
+    "settings_hash",
+    "clip_sha256",
+    "condition_sec",
+)
 _FORMAT = "video/mp4"
 _ACTIONS = "c2pa.actions.v2"
 _OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
@@ -53,8 +72,18 @@ class CredentialKeys:
         return x509.load_pem_x509_certificate(self.chain_pem.encode()).subject.rfc4514_string()
 
     @classmethod
-    def read(cls, folder: Path) -> CredentialKeys:
-        """The keys in a folder made by `keys.new_keys`.
+    def of(cls, data: Path) -> CredentialKeys:
+        """The keys in force: those of the folder `AUTORISK_AUDIT_KEYS` names, else the installation's in `data`.
+
+        Raises:
+            InputError: as `read`; keys that are configured and cannot be used are not replaced by others.
+        """
+        configured = keys.configured_folder()
+        return cls.read(configured) if configured else cls.read(keys.installation_folder(data), with_passphrase=False)
+
+    @classmethod
+    def read(cls, folder: Path, *, with_passphrase: bool = True) -> CredentialKeys:
+        """The keys in a folder made by `keys`.
 
         Raises:
             InputError: one is missing, or the private key can be read by others.
@@ -63,7 +92,7 @@ class CredentialKeys:
             chain, root = ((folder / name).read_text(encoding="ascii") for name in (keys.C2PA_CHAIN, keys.C2PA_ROOT))
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{folder} has no certificates for content credentials: {error}") from error
-        return cls(keys.private_key(folder / keys.C2PA), chain, root)
+        return cls(keys.private_key(folder / keys.C2PA, with_passphrase=with_passphrase), chain, root)
 
 
 @dataclass(frozen=True)
@@ -104,23 +133,52 @@ def clip_credential(facts: Mapping[str, Any], source: Mapping[str, Any]) -> dict
     )
 
 
-def generated_credential(facts: Mapping[str, Any]) -> dict[str, Any]:
+def generated_credential(row: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest definition of a generated video: synthetic, by which model, from which clip.
 
     Args:
-        facts: `title`, `clip_id`, `clip_sha256`, `world_model` and what else its assertion says
+        row: of PREDICT_VIDEOS or COUNTERFACTUALS; a table of before there was hiding has no `hidden_by`
     """
+    title = f"{row['clip_id']}-{row['scenario']}.mp4"
     action = {
         "action": "c2pa.created",
-        "digitalSourceType": SOURCE_TYPES[facts["world_model"]],
+        "digitalSourceType": SOURCE_TYPES[row["world_model"]],
         "parameters": {"ingredientIds": ["condition"]},
     }
+    facts = {"title": title, "hidden": hidden_words(row), **{name: row[name] for name in _GENERATED_FACTS}}
     return _definition(
-        str(facts["title"]),
-        [_ingredient("condition", f"{facts['clip_id']}.mp4", facts["clip_sha256"], "inputTo")],
+        title,
+        [_ingredient("condition", f"{row['clip_id']}.mp4", row["clip_sha256"], "inputTo")],
         [action],
-        {GENERATED_ASSERTION: {**facts, "synthetic": True}},
+        {GENERATED_ASSERTION: plain(facts) | {"synthetic": True}},
     )
+
+
+def comparison_credential(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The manifest definition of footage beside what was generated from it.
+
+    Args:
+        rows: of COUNTERFACTUALS, one clip's, with their videos' SHA-256
+    """
+    first = rows[0]
+    title = f"{first['clip_id']}-side-by-side.mp4"
+    parts = [_ingredient("original", f"{first['clip_id']}.mp4", first["clip_sha256"], "componentOf")]
+    parts += [
+        _ingredient(row["scenario"], f"{row['clip_id']}-{row['scenario']}.mp4", row["video_sha256"], "componentOf")
+        for row in rows
+    ]
+    actions: list[dict[str, Any]] = [
+        {"action": "c2pa.created", "digitalSourceType": _BESIDE_FOOTAGE[first["world_model"]]},
+        {"action": "c2pa.placed", "parameters": {"ingredientIds": [part["label"] for part in parts]}},
+    ]
+    facts = {name: first[name] for name in ("clip_id", "clip_sha256", "world_model", "model_id", "model_revision")}
+    facts |= {"title": title, "hidden": hidden_words(first), "generated_parts": [row["scenario"] for row in rows]}
+    return _definition(title, parts, actions, {GENERATED_ASSERTION: plain(facts) | {"synthetic": True}})
+
+
+def hidden_words(row: Mapping[str, Any]) -> str:
+    """What is hidden in a generated video."""
+    return f"faces and plates, by {row['hidden_by']}" if row.get("hidden_by") else "nothing"
 
 
 def content_key(*made_from: Any) -> str:

@@ -13,13 +13,18 @@ because the standards they belong to name and trust keys in different ways.
 
 The root's private key is not kept: it signs one certificate, and nothing after that. Where `AUTORISK_AUDIT_PASSPHRASE`
 is set, private keys are encrypted with it. `AUTORISK_AUDIT_KEYS` names the folder.
+
+A generated video is marked as synthetic from the moment it is written, so content credentials need keys before anybody
+has made some: an installation makes its own (`installation_folder`), without a passphrase. They sign no pack.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 from cryptography import x509
@@ -34,6 +39,8 @@ FOLDER_VARIABLE = "AUTORISK_AUDIT_KEYS"
 PASSPHRASE_VARIABLE = "AUTORISK_AUDIT_PASSPHRASE"  # nosec B105
 SIGNING, SIGNING_PUBLIC = "signing.pem", "signing.pub.pem"
 C2PA, C2PA_CHAIN, C2PA_ROOT = "c2pa.pem", "c2pa_chain.pem", "c2pa_root.pem"
+INSTALLATION = "credentials"  # folder in the data folder
+_NOBODY_VOUCHES = "AutoRisk installation (self-issued)"
 
 _MAX_KEY_BYTES = 65_536
 # No time-stamping authority is asked, so a credential is readable as valid as long as its certificate is.
@@ -50,16 +57,33 @@ def new_keys(folder: Path, organisation: str) -> str:
     there = [name for name in (SIGNING, SIGNING_PUBLIC, C2PA, C2PA_CHAIN, C2PA_ROOT) if (folder / name).exists()]
     if there:
         raise InputError(f"{folder} holds {', '.join(there)} already; choose another folder, keys are not overwritten")
-    signing, root, leaf = (Ed25519PrivateKey.generate() for _ in range(3))
-    root_certificate = _certificate(f"{organisation} root", organisation, root, f"{organisation} root", root, ca=True)
-    certificate = _certificate(f"{organisation} clips", organisation, leaf, f"{organisation} root", root, ca=False)
-    _write_private(folder / SIGNING, signing)
-    _write_private(folder / C2PA, leaf)
+    signing = Ed25519PrivateKey.generate()
+    passphrase = os.environ.get(PASSPHRASE_VARIABLE)
+    _write_private(folder / SIGNING, signing, passphrase)
     (folder / SIGNING_PUBLIC).write_bytes(_public_pem(signing.public_key()))
-    pem = [made.public_bytes(serialization.Encoding.PEM) for made in (certificate, root_certificate)]
-    (folder / C2PA_CHAIN).write_bytes(b"".join(pem))
-    (folder / C2PA_ROOT).write_bytes(pem[1])
+    _new_credential_keys(folder, organisation, passphrase)
     return key_id(signing.public_key())
+
+
+def installation_folder(data: Path) -> Path:
+    """The keys with which this installation marks what it generated; made on first use, in the data folder.
+
+    Its certificate names no organisation: a reader finds the mark whole, and the signer unknown.
+    """
+    folder = data / INSTALLATION
+    if folder.is_dir():
+        return folder
+    data.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{INSTALLATION}-", dir=data))  # 0700
+    try:
+        _new_credential_keys(made, _NOBODY_VOUCHES, None)
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was faster, and its keys hold
+            raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder
 
 
 def configured_folder() -> Path | None:
@@ -76,8 +100,12 @@ def configured_folder() -> Path | None:
     return Path(named)
 
 
-def private_key(path: Path) -> Ed25519PrivateKey:
+def private_key(path: Path, *, with_passphrase: bool = True) -> Ed25519PrivateKey:
     """The private key in a PEM file that nobody but its owner can read.
+
+    Args:
+        path: the file
+        with_passphrase: whether `AUTORISK_AUDIT_PASSPHRASE`, where it is set, encrypts it
 
     Raises:
         InputError: it cannot be read, others can read it, it is no Ed25519 key, or the passphrase is wrong or missing.
@@ -93,7 +121,7 @@ def private_key(path: Path) -> Ed25519PrivateKey:
                          f"chmod 600 {path}")  # fmt: skip
     if facts.st_uid != os.geteuid():
         raise InputError(f"private key {path} belongs to user {facts.st_uid}, not to the one who signs")
-    passphrase = os.environ.get(PASSPHRASE_VARIABLE)
+    passphrase = os.environ.get(PASSPHRASE_VARIABLE) if with_passphrase else None
     content = _read(path)
     try:
         key = serialization.load_pem_private_key(content, passphrase.encode() if passphrase else None)
@@ -145,8 +173,17 @@ def _public_pem(key: Ed25519PublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def _write_private(path: Path, key: Ed25519PrivateKey) -> None:
-    passphrase = os.environ.get(PASSPHRASE_VARIABLE)
+def _new_credential_keys(folder: Path, organisation: str, passphrase: str | None) -> None:
+    root, leaf = (Ed25519PrivateKey.generate() for _ in range(2))
+    root_certificate = _certificate(f"{organisation} root", organisation, root, f"{organisation} root", root, ca=True)
+    certificate = _certificate(f"{organisation} clips", organisation, leaf, f"{organisation} root", root, ca=False)
+    _write_private(folder / C2PA, leaf, passphrase)
+    pem = [made.public_bytes(serialization.Encoding.PEM) for made in (certificate, root_certificate)]
+    (folder / C2PA_CHAIN).write_bytes(b"".join(pem))
+    (folder / C2PA_ROOT).write_bytes(pem[1])
+
+
+def _write_private(path: Path, key: Ed25519PrivateKey, passphrase: str | None) -> None:
     encryption: serialization.KeySerializationEncryption = (
         serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
     )

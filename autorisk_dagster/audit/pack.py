@@ -195,5 +195,5 @@ provenance.json says what software made them, from which footage, in which runs.
 
 Numbers stand as computed; "inf" means that nothing approaches, null that it cannot be said. "not run" means that
 nobody did it. What lies in generated/ is synthetic: it shows what might have followed, never what happened.
-Clips with a content credential (C2PA) carry it in the file; any C2PA reader shows it.
+Clips and generated videos carry a content credential (C2PA) in the file; any C2PA reader shows it.
 """

@@ -33,6 +33,7 @@ from autorisk_dagster.review.log import review_log
 from autorisk_dagster.review.verdicts import Verdict as ReviewVerdict
 from autorisk_dagster.review.verdicts import judged_outputs
 from autorisk_dagster.sources import SourceLedger
+from resources.credentials import Credentials
 from resources.media_store import MediaStore, sha256_of
 from resources.profiles import Profiles
 from tests.assets.test_graph import ColourDetectors
@@ -248,11 +249,11 @@ def test_without_a_key_the_pack_says_that_nobody_vouches_for_it(house: House, mo
     row, pack, result = house.packed(require_signature=False)
     assert house.verify(pack) == Verdict.UNSIGNED
     assert pack.name == f"{house.key}.unsigned.zip"
-    assert (row["key_id"], row["credentials"]) == (None, 0)
+    assert (row["key_id"], row["credentials"]) == (None, row["clips"])
     manifest = json_of(pack, "manifest.json")
     assert "not signed" in manifest["left_out"]["signature.dsse.json"]
     clips = [file for file in manifest["files"] if file["role"] == "clip"]
-    assert clips and all(file["content_credential"]["status"] == "not run" for file in clips)
+    assert clips and all("self-issued" in file["content_credential"]["signer"] for file in clips)
     assert "signed" in {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}
 
 
@@ -451,8 +452,8 @@ def test_a_generated_video_in_which_faces_show_does_not_leave(
     tmp_path: Path, hidden_by: str | None, handed_over: set[str]
 ) -> None:
     media = MediaStore(root=str(tmp_path))
-    with media.writing("drive/predictions/p.mp4") as target:
-        target.write_bytes(b"a video")
+    media.path("drive/predictions").mkdir(parents=True)
+    film_crossing(media.path("drive/predictions/p.mp4"), seconds=0.5, horn=False)
     row = dict.fromkeys(tables.PREDICT_VIDEOS) | {
         "scenario": "predict",
         "outcome": "generated",
@@ -464,11 +465,11 @@ def test_a_generated_video_in_which_faces_show_does_not_leave(
     made_by = {"shown": None, "by boxes": "road_users", "by faces": "centerface"}
     rows = [row | {"clip_id": clip, "hidden_by": what} for clip, what in made_by.items()]
     found = {"predict_videos": tables.frame(rows, tables.PREDICT_VIDEOS)}
-    generated = Handover(media, "drive/handed_over", None).generated(found, hidden_by)
+    generated = Handover(media, "drive/handed_over", Credentials(root=str(tmp_path))).generated(found, hidden_by)
     assert set(generated.videos) == handed_over
     assert generated.withheld == [f"generated/{clip}-predict.mp4" for clip in made_by if clip not in handed_over]
     before = {"predict_videos": found["predict_videos"].drop("hidden_by")}  # as stored by an earlier version
-    older = Handover(media, "drive/handed_over", None).generated(before, hidden_by)
+    older = Handover(media, "drive/handed_over", Credentials(root=str(tmp_path))).generated(before, hidden_by)
     assert bool(older.videos) == (hidden_by is None)
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from assets.prediction import counterfactuals, predict_videos
 from autorisk_dagster import tables
+from autorisk_dagster.audit import keys
+from autorisk_dagster.audit.credentials import GENERATED_ASSERTION, read_credential
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.partitions import videos
 from autorisk_dagster.paths import CONFIGS
@@ -23,6 +25,7 @@ from autorisk_dagster.prediction.picture import letterbox, letterboxed, read_con
 from autorisk_dagster.profile import Profile
 from autorisk_dagster.sources import SourceLedger
 from resources.answers import AnswerStore
+from resources.credentials import Credentials
 from resources.detectors import Detectors
 from resources.hiders import Hiders
 from resources.media_store import MediaStore, sha256_of
@@ -160,6 +163,7 @@ class World:
                 "detectors": RedDetectors(),
                 "world_models": self.world_models,
                 "hiders": Hiders(),
+                "credentials": Credentials(root=str(self.folder)),
                 "answers": AnswerStore(root=str(self.folder / "answers")),
                 "progress": Progress(),
             },
@@ -217,6 +221,40 @@ def test_the_pair_lies_beside_what_the_camera_saw(
     assert table["comparison_path"].head(2).n_unique() == 1
     pictures = video_file.read(world.file(table["comparison_path"][0]))
     assert len(pictures) == 49 and pictures[0].shape == (290, 1248, 3)
+
+
+def test_every_file_that_was_generated_reads_back_as_synthetic(
+    world: World, pairs: tuple[pl.DataFrame, dict[str, bool], dict[str, Any]]
+) -> None:
+    """All of the folder, by c2pa's reader, where no key is configured."""
+    table, _, _ = pairs
+    files = sorted((world.folder / "media" / world.key / "counterfactuals").iterdir())
+    assert {str(path.relative_to(world.folder / "media")) for path in files} == {
+        *table["video_path"].drop_nulls(),
+        *table["comparison_path"].drop_nulls(),
+    }
+    root = (world.folder / keys.INSTALLATION / keys.C2PA_ROOT).read_text()
+    for path in files:
+        found = read_credential(path, root)
+        assert found.state == "Trusted", found.failures
+        assert [kind.rsplit("/", 1)[1] for kind in found.source_types] == ["compositeSynthetic"]
+        assert found.assertions[GENERATED_ASSERTION]["synthetic"] is True
+        assert read_credential(path).state == "Valid"  # to others: whole, and the signer unknown
+
+
+def test_videos_made_again_keep_their_credentials_and_their_hashes(tmp_path: Path, world: World) -> None:
+    (tmp_path / "short.yaml").write_text("prediction: {frames: 5}\n")
+    short = World(tmp_path, world.instance, tmp_path)
+    short.profile = "short"
+    first, again = (short.run("counterfactuals")[0].drop("seconds", "peak_memory_mb") for _ in range(2))
+    assert first["comparison_sha256"].null_count() == 4 and again.equals(first)
+    wanted = {*first["video_path"].drop_nulls(), *first["comparison_path"].drop_nulls()}
+    folder = short.file(f"{short.key}/counterfactuals")
+    assert {str(path.relative_to(tmp_path / "media")) for path in folder.iterdir()} == wanted
+    marked = short.file(first["video_path"][0])
+    marked.write_bytes(marked.read_bytes()[:-1])
+    assert short.run("counterfactuals")[1]["every_clip_made_or_says_why"]
+    assert read_credential(marked).state == "Valid"  # a damaged one is not taken for done
 
 
 def test_a_plate_is_hidden_in_every_video_and_in_what_the_camera_saw(
@@ -308,5 +346,25 @@ def test_a_killed_process_loses_one_video_and_the_next_run_makes_only_that_one(
         condition = letterboxed(read_condition(world.source, safe["condition_sec"]).frame_bgr, (160, 96))
         shown = cv2.resize(condition, (80, 48), interpolation=cv2.INTER_AREA)[:36]  # what no strip covers
         assert np.abs(beside[0][26 : 26 + 36, :80].astype(int) - shown).mean() < 8
+        for path, kind in (
+            (danger["video_path"], "trainedAlgorithmicMedia"),
+            (safe["video_path"], "trainedAlgorithmicMedia"),
+            (second["comparison_path"][0], "compositeWithTrainedAlgorithmicMedia"),
+        ):
+            found = read_credential(world.file(path))
+            assert found.state == "Valid" and [one.rsplit("/", 1)[1] for one in found.source_types] == [kind]
+
+        # A key that is configured later marks the kept video; nothing is generated for it.
+        keys.new_keys(tmp_path / "keys", "Fleet")
+        monkeypatch.setenv(keys.FOLDER_VARIABLE, str(tmp_path / "keys"))
+        kill.write_text("42")
+        for _ in range(2):  # and the second time there is nothing left to do
+            third, checks, _ = world.run("counterfactuals")
+            assert third["outcome"].head(2).to_list() == ["generated"] * 2
+            root = (tmp_path / "keys" / keys.C2PA_ROOT).read_text()
+            files = {*third["video_path"].drop_nulls(), *third["comparison_path"].drop_nulls()}
+            assert len(files) == 3
+            assert all(read_credential(world.file(path), root).state == "Trusted" for path in files)
+            kill.write_text("137")
         # random weights: the first picture is not the condition, and the checks say so
         assert safe["first_frame_ssim"] < 0.8 and not checks["begins_with_the_condition"]

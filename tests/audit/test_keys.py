@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from autorisk_dagster.audit import keys
+from autorisk_dagster.audit.credentials import CredentialKeys
 from autorisk_dagster.errors import InputError
 
 
@@ -52,6 +53,48 @@ def test_keys_are_never_overwritten(folder: Path) -> None:
     with pytest.raises(InputError, match=r"holds signing\.pem.* not overwritten"):
         keys.new_keys(folder, "Fleet")
     assert (folder / keys.SIGNING).read_bytes() == before
+
+
+def test_an_installation_makes_its_own_credential_keys_once_and_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(keys.PASSPHRASE_VARIABLE, "of the configured keys, not of these")
+    monkeypatch.delenv(keys.FOLDER_VARIABLE, raising=False)
+    data = tmp_path / "data"
+    first = CredentialKeys.of(data)
+    assert "self-issued" in first.subject
+    assert CredentialKeys.of(data).chain_pem == first.chain_pem
+    (folder,) = data.iterdir()
+    assert [oct(stat.S_IMODE(p.stat().st_mode)) for p in (folder, folder / keys.C2PA)] == ["0o700", "0o600"]
+    assert not (folder / keys.SIGNING).exists()  # they vouch for no pack
+    (folder / keys.C2PA).chmod(0o644)
+    with pytest.raises(InputError, match="mode 0644"):
+        CredentialKeys.of(data)
+
+
+def test_of_two_processes_that_make_the_installations_keys_both_use_the_firsts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = keys._new_credential_keys
+
+    def overtaken(folder: Path, *rest: str | None) -> None:
+        monkeypatch.setattr(keys, "_new_credential_keys", make)
+        keys.installation_folder(tmp_path)  # the other one is through before this one
+        make(folder, *rest)
+
+    monkeypatch.setattr(keys, "_new_credential_keys", overtaken)
+    folder = keys.installation_folder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [keys.INSTALLATION]
+    assert CredentialKeys.read(folder).chain_pem == CredentialKeys.of(tmp_path).chain_pem
+
+
+def test_configured_keys_that_cannot_be_used_are_not_replaced_by_the_installations(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(keys.FOLDER_VARIABLE, str(folder))
+    (folder / keys.C2PA).unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        CredentialKeys.of(tmp_path / "data")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666, 0o610, 0o601, 0o620, 0o602])

@@ -339,7 +339,7 @@
       return h("div", {}, title, h("video", { controls: true, playsinline: true, loop: true, preload: "metadata", src: row.url, "aria-label": `Synthetic video: ${row.scenario}` }), h("p", { class: "note" }, [`Made by ${row.model_id ?? row.world_model}`, row.contact ? `predicted contact ${row.contact}${row.between ? ` (${row.between})` : ""}` : null, row.hidden_by ? "faces and number plates hidden" : null].filter(Boolean).join("; ")), row.prompt ? h("details", {}, h("summary", {}, "Prompt"), h("p", {}, row.prompt)) : null);
     });
     const both = rows.find((row) => row.comparison)?.comparison;
-    return [h("p", { class: "note" }, "Synthetic videos say so in every picture and in their file. Hand them over in the audit pack (", h("code", {}, "autorisk audit build"), "): there each carries its C2PA content credential where a key is configured; the files here carry none."), h("div", { class: "films" }, parts), both ? h("p", {}, h("a", { href: both }, "original, danger and safe side by side")) : null];
+    return [h("p", { class: "note" }, "Synthetic videos say so in every picture, in their file's tags and in its C2PA content credential, which any C2PA reader shows."), h("div", { class: "films" }, parts), both ? h("p", {}, h("a", { href: both }, "original, danger and safe side by side")) : null];
   }
 
   function follow() {

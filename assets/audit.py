@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 
 from assets.handover import Handover
+from assets.placement import CPU
 from assets.provenance import Origins, code, software
 from assets.tabulate import OWNERS, TABLE, code_version, failure, markdown_table, schema_check, table_result
 from autorisk_dagster import tables
@@ -81,6 +82,7 @@ class _Keys:
     partitions_def=videos,
     dagster_type=TABLE,
     group_name="audit",
+    op_tags=CPU,
     kinds={"python", "zip"},
     owners=OWNERS,
     deps=[POLICY, *BESIDE],

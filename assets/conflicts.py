@@ -3,6 +3,7 @@
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU
 from assets.tabulate import (
     OWNERS,
     TABLE,
@@ -22,6 +23,7 @@ from resources.profiles import Profiles
     partitions_def=videos,
     dagster_type=TABLE,
     group_name="kinematics",
+    op_tags=CPU,
     kinds={"numpy", "polars"},
     owners=OWNERS,
     code_version=code_version(5, "camera"),

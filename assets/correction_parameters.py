@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from assets.label_protocol import outputs_first_made
+from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, markdown_table, picture, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.io import FleetTable
@@ -15,6 +16,7 @@ DEFAULT_PROFILE = "default"  # whose thresholds searched ones are compared with
 @dg.asset(
     dagster_type=TABLE,
     group_name="severity",
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1, "correction"),

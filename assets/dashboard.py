@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from assets.placement import CPU
 from assets.tabulate import OWNERS, code_version, failure
 from autorisk_dagster.errors import AutoRiskError, ProfileError
 from autorisk_dagster.io import FleetTable, FrameStoreIOManager
@@ -40,6 +41,7 @@ READ = (
 @dg.asset(
     deps=READ,
     group_name="reporting",
+    op_tags=CPU,
     kinds={"plotly", "html"},
     owners=OWNERS,
     code_version=code_version(2, "correction", "review"),

@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 from assets.label_protocol import labels_frozen_result, labels_frozen_spec, outputs_first_made
+from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, markdown_table, picture, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.io import FleetTable
@@ -21,6 +22,7 @@ GROUP = "evaluation"
     partitions_def=videos,
     dagster_type=TABLE,
     group_name=GROUP,
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1),
@@ -77,6 +79,7 @@ def explanation_checklist(
 @dg.asset(
     dagster_type=TABLE,
     group_name=GROUP,
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1),
@@ -136,6 +139,7 @@ def eval_metrics(
 @dg.asset(
     dagster_type=TABLE,
     group_name=GROUP,
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1),
@@ -174,6 +178,7 @@ def error_analysis(
 @dg.asset(
     dagster_type=TABLE,
     group_name=GROUP,
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1),
@@ -214,6 +219,7 @@ def calibration(
 @dg.asset(
     dagster_type=TABLE,
     group_name=GROUP,
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1, "mining"),
@@ -249,6 +255,7 @@ def grounding_metrics(reason_outputs: FleetTable, mined_clips: FleetTable) -> dg
 @dg.asset(
     dagster_type=TABLE,
     group_name=GROUP,
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1),
@@ -292,6 +299,7 @@ def signal_metrics(
 @dg.asset(
     dagster_type=TABLE,
     group_name=GROUP,
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, markdown_table, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.io import FleetTable
@@ -20,6 +21,7 @@ ONE_LABEL = "one_label_a_clip"
 @dg.asset(
     dagster_type=TABLE,
     group_name="severity",
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1),

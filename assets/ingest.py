@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
@@ -14,6 +15,7 @@ from resources.profiles import Profiles
     partitions_def=videos,
     dagster_type=TABLE,
     group_name="ingest",
+    op_tags=CPU,
     kinds={"video", "polars"},
     owners=OWNERS,
     code_version=code_version(1),

@@ -5,6 +5,7 @@ import math
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU
 from assets.tabulate import (
     OWNERS,
     TABLE,
@@ -25,6 +26,7 @@ from resources.profiles import Profiles
     partitions_def=videos,
     dagster_type=TABLE,
     group_name="kinematics",
+    op_tags=CPU,
     kinds={"numpy", "polars"},
     owners=OWNERS,
     code_version=code_version(2, "ttc"),
@@ -73,6 +75,7 @@ def clip_ttc(
     partitions_def=videos,
     dagster_type=TABLE,
     group_name="kinematics",
+    op_tags=CPU,
     kinds={"numpy", "polars"},
     owners=OWNERS,
     code_version=code_version(2, "near_miss", "near_miss_v2", "perception"),

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU
 from assets.tabulate import (
     OWNERS,
     TABLE,
@@ -28,6 +29,7 @@ from resources.progress import Progress
     partitions_def=videos,
     dagster_type=TABLE,
     group_name="mining",
+    op_tags=CPU,
     kinds={"video", "polars"},
     owners=OWNERS,
     code_version=code_version(4, "mining"),

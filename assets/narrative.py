@@ -3,6 +3,7 @@
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU
 from assets.tabulate import OWNERS, code_version, failure
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
@@ -12,6 +13,7 @@ from resources.media_store import MediaStore
 @dg.asset(
     partitions_def=videos,
     group_name="reporting",
+    op_tags=CPU,
     kinds={"python", "markdown"},
     owners=OWNERS,
     code_version=code_version(1),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, picture, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
@@ -21,6 +22,7 @@ _VERSION = code_version(4, "perception", "detector", "camera")
     name="perception",
     partitions_def=videos,
     group_name="perception",
+    op_tags=CPU,
     outs={
         "frame_signals": dg.AssetOut(
             dagster_type=TABLE,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from assets.placement import GPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, picture, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
@@ -73,6 +74,7 @@ def _checks(asset: str) -> list[dg.AssetCheckSpec]:
     owners=OWNERS,
     code_version=code_version(4, "prediction", "privacy"),
     pool="gpu",
+    op_tags=GPU,
     check_specs=_checks("predict_videos"),
 )
 def predict_videos(
@@ -129,6 +131,7 @@ def predict_videos(
     owners=OWNERS,
     code_version=code_version(4, "prediction", "privacy"),
     pool="gpu",
+    op_tags=GPU,
     check_specs=[
         *_checks("counterfactuals"),
         dg.AssetCheckSpec(

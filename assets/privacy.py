@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
@@ -19,6 +20,7 @@ from resources.progress import Progress
     partitions_def=videos,
     dagster_type=TABLE,
     group_name="reporting",
+    op_tags=CPU,
     kinds={"python", "opencv"},
     owners=OWNERS,
     code_version=code_version(2, "privacy"),

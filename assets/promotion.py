@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU, GPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, markdown_table, picture, schema_check, table_result
 from assets.training import GROUP, TrainingConfig, samples_of
 from autorisk_dagster import tables
@@ -39,6 +40,7 @@ warnings.filterwarnings("ignore", message="Function `observable_source_asset` is
     owners=OWNERS,
     code_version=code_version(1, "training"),
     pool="gpu",
+    op_tags=GPU,
     check_specs=[
         schema_check("adapter_evaluation"),
         dg.AssetCheckSpec(
@@ -115,6 +117,7 @@ def adapter_evaluation(
     owners=OWNERS,
     code_version=code_version(1, "training", "reasoner"),
     pool="gpu",
+    op_tags=GPU,
     check_specs=[schema_check("adapter_shadow")],
 )
 def adapter_shadow(
@@ -168,6 +171,7 @@ def adapter_shadow(
 @dg.asset(
     dagster_type=TABLE,
     group_name=GROUP,
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1, "training"),

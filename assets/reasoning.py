@@ -8,6 +8,7 @@ import polars as pl
 
 from assets.batches import PARTITIONED, one_by_one
 from assets.label_protocol import DIGESTS
+from assets.placement import GPU
 from assets.tabulate import OWNERS, TABLE, code_version, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError, BackendError, InputError
@@ -49,6 +50,7 @@ class ReasoningConfig(dg.Config):
     owners=OWNERS,
     code_version=code_version(3, "reasoner"),
     pool="gpu",
+    op_tags=GPU,
     backfill_policy=dg.BackfillPolicy.multi_run(VIDEOS_A_RUN),
     retry_policy=dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL),
     check_specs=[

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU
 from assets.tabulate import OWNERS, animation, code_version, content_hash, failure, media_links
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
@@ -33,6 +34,7 @@ _PACKAGES = (
 @dg.asset(
     partitions_def=videos,
     group_name="reporting",
+    op_tags=CPU,
     kinds={"plotly", "html"},
     owners=OWNERS,
     code_version=code_version(3, "privacy"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.io import FrameStoreIOManager
@@ -18,6 +19,7 @@ from resources.profiles import Profiles
     deps=["correction_parameters"],  # may not be there: then no severity set is calibrated
     dagster_type=TABLE,
     group_name="severity",
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1, "review", "correction"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from assets.placement import GPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
@@ -31,6 +32,7 @@ Row = dict[str, Any]
     owners=OWNERS,
     code_version=code_version(2, "saliency", "reasoner", "privacy"),
     pool="gpu",
+    op_tags=GPU,
     check_specs=[
         schema_check("saliency_maps"),
         dg.AssetCheckSpec(

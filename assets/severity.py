@@ -3,6 +3,7 @@
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, animation, code_version, failure, media_links, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.io import FrameStoreIOManager
@@ -14,6 +15,7 @@ from resources.profiles import Profiles
     partitions_def=videos,
     dagster_type=TABLE,
     group_name="severity",
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     deps=["correction_parameters"],  # may not be there: then the profile's thresholds stand
@@ -70,6 +72,7 @@ def corrected_severities(
     partitions_def=videos,
     dagster_type=TABLE,
     group_name="severity",
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(2),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU, GPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, markdown_table, picture, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError, InputError
@@ -34,6 +35,7 @@ class TrainingConfig(dg.Config):
 @dg.asset(
     dagster_type=TABLE,
     group_name=GROUP,
+    op_tags=CPU,
     kinds={"python", "polars"},
     owners=OWNERS,
     code_version=code_version(1, "training"),
@@ -102,6 +104,7 @@ def sft_dataset(
     owners=OWNERS,
     code_version=code_version(1, "training"),
     pool="gpu",
+    op_tags=GPU,
     check_specs=[
         schema_check("lora_adapter"),
         dg.AssetCheckSpec(

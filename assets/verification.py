@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from assets.placement import GPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, markdown_table, schema_check, table_result
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
@@ -61,6 +62,7 @@ def _results(table: pl.DataFrame) -> list[dg.AssetCheckResult]:
     owners=OWNERS,
     code_version=_version(1),
     pool="gpu",
+    op_tags=GPU,
     check_specs=_checks("verified_events"),
 )
 def verified_events(
@@ -119,6 +121,7 @@ def verified_events(
     owners=OWNERS,
     code_version=_version(1),
     pool="gpu",
+    op_tags=GPU,
     check_specs=_checks("gesture_verdicts"),
 )
 def gesture_verdicts(media: MediaStore, verifiers: Verifiers) -> dg.MaterializeResult:

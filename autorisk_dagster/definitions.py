@@ -7,6 +7,7 @@ import os
 import dagster as dg
 
 import assets
+from autorisk_dagster.deployment import deployment
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.jobs import (
     evaluate,
@@ -57,7 +58,7 @@ def defs() -> dg.Definitions:
         ],
         schedules=[nightly_fleet_batch],
         sensors=[inbox],
-        executor=dg.in_process_executor,
+        executor=_executor(),
         resources={
             "io_manager": FrameStore(base_dir=str(data / "tables")),
             "media": MediaStore(root=str(data)),
@@ -78,3 +79,12 @@ def defs() -> dg.Definitions:
             "progress": Progress(console=os.environ.get("AUTORISK_PROGRESS") == "1"),
         },
     )
+
+
+def _executor() -> dg.ExecutorDefinition:
+    """In this process; on the fleet's workers where the environment says `fleet`, and only then is Celery imported."""
+    if deployment() == "local":
+        return dg.in_process_executor
+    from autorisk_dagster.celery_fleet import fleet_executor
+
+    return fleet_executor()

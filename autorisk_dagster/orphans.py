@@ -2,14 +2,15 @@
 
 A run in this process that is killed stays "started" in Dagster's history for ever, and the nightly batch would take its
 video for one that somebody is busy with. So a run says which process makes it, and whoever looks next closes what no
-process makes any more. Runs that the UI launched are closed by Dagster's own run monitoring (`dagster_local.yaml`).
-Not covered: a process number that was given to another program in the meantime; that run waits for monitoring too.
+process makes any more. Runs that the daemon launched are found by `launcher.py` in the same way. A process is told by
+its number and the moment it began, because a container that starts again gives out the same numbers.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import dagster as dg
 
@@ -23,8 +24,23 @@ UNFINISHED = [
 
 
 def this_process() -> str:
-    """Host and process number, as `PROCESS_TAG` holds them."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Host, process number and beginning of this process, as `PROCESS_TAG` holds them."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_began(os.getpid()) or ''}"
+
+
+def is_alive(process: str) -> bool | None:
+    """Whether a process that `PROCESS_TAG` names is there; None: it is of another host, or there is no such tag."""
+    host, _, rest = process.partition(":")
+    number, _, began = rest.partition(":")
+    if not number.isdigit() or host != socket.gethostname():
+        return None
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's, so it is there
+        pass
+    return not began or _began(int(number)) in (None, began)
 
 
 def close_orphans(instance: dg.DagsterInstance) -> list[str]:
@@ -32,18 +48,18 @@ def close_orphans(instance: dg.DagsterInstance) -> list[str]:
     closed = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         run = record.dagster_run
-        host, _, number = run.tags.get(PROCESS_TAG, "").rpartition(":")
-        if host == socket.gethostname() and not _alive(int(number)):
-            instance.report_run_failed(run, f"process {number} that made this run was killed")
+        if is_alive(run.tags.get(PROCESS_TAG, "")) is False:
+            instance.report_run_failed(run, "the process that made this run was killed")
             closed.append(run.run_id)
     return closed
 
 
-def _alive(number: int) -> bool:
+def _began(number: int) -> str | None:
+    """Ticks from the machine's start to the process's, "ended" where only its exit code is left; None where the system
+    does not tell (no /proc)."""
     try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is somebody else's, so it is there
-        return True
-    return True
+        stat = Path(f"/proc/{number}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the program's name may hold spaces
+    return "ended" if fields[0] == "Z" else fields[19]

@@ -14,6 +14,7 @@ from autorisk_dagster.cli.searching import search
 from autorisk_dagster.cli.serving import dashboard, ui
 from autorisk_dagster.cli.sweeping import hold, sweep
 from autorisk_dagster.cli.verifying import verifier
+from autorisk_dagster.cli.working import worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -40,5 +41,6 @@ for command in (
     sweep,
     hold,
     doctor,
+    worker,
 ):
     main.add_command(command)

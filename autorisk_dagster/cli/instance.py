@@ -9,23 +9,30 @@ from typing import TYPE_CHECKING
 
 import click
 
+from autorisk_dagster.deployment import check_home, deployment, instance_file
+from autorisk_dagster.errors import InputError
 from autorisk_dagster.orphans import close_orphans
-from autorisk_dagster.paths import CONFIGS, ROOT
+from autorisk_dagster.paths import ROOT
 
 if TYPE_CHECKING:
     import dagster as dg
 
 
 def local_instance() -> dg.DagsterInstance:
-    """The local Dagster instance; its home is made on first use, with the project's settings."""
+    """The Dagster instance of this deployment; its home is made on first use, with the deployment's settings."""
     import dagster as dg
 
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(ROOT / ".dagster")))
     if not home.is_absolute():
         raise click.ClickException(f"DAGSTER_HOME must be an absolute path, got {home}")
+    try:
+        chosen = deployment()
+        check_home(home, chosen)
+    except InputError as error:
+        raise click.ClickException(str(error)) from error
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        shutil.copyfile(CONFIGS / "dagster_local.yaml", home / "dagster.yaml")
+        shutil.copyfile(instance_file(chosen), home / "dagster.yaml")
     instance = dg.DagsterInstance.get()
     close_orphans(instance)
     return instance

@@ -1,0 +1,214 @@
+"""A worker of the fleet: one process, one queue, one step at a time; a model stays in its memory from step to step.
+
+Celery gives a step that a killed worker held to another, once its lease is over. What Celery does not know is here:
+
+- A long step renews its lease, so that the lease can be short: a death is noticed after a minute, not after the longest
+  step there is.
+- A step that is delivered again is looked up in the run's log. It is made again only where it was not finished, and not
+  a third time: what has killed two workers would kill all of them.
+- A step of a run that was cancelled, or that failed and is made again by another run, is not begun, and is ended where
+  it is under way.
+- A worker says every ten seconds that it is there. A worker that is busy does not answer Celery's own question.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import dagster as dg
+from celery import Celery, Task
+from celery.signals import worker_ready, worker_shutdown
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import DagsterEvent
+from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
+from dagster._grpc.types import ExecuteStepArgs
+from dagster._serdes import serialize_value, unpack_value
+from dagster_celery.tasks import create_task
+
+from autorisk_dagster.celery_fleet import fleet_app
+
+BEAT_SEC = 10.0
+PRESENCE_SEC = 30  # without a sign for so long a worker counts as gone
+PRESENCE_KEY = "autorisk:worker:"
+MAX_STARTS = 2  # of one attempt of a step; each but the last killed its worker
+INTERRUPT = signal.SIGUSR2  # Celery sets it for its debugger alone, and the worker's steps run in the main thread
+
+_log = logging.getLogger(__name__)
+_START = (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED)
+_END = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE)
+_RETRY = dg.DagsterEventType.STEP_UP_FOR_RETRY
+
+
+def run_worker(queue: str) -> None:
+    """Take steps from `queue` until the process is told to end; the step under way is finished first."""
+    app = fleet_app()
+    heartbeat = Heartbeat(app, queue)
+    create_task(app, base=_guarded(heartbeat))
+    worker_ready.connect(lambda **_: heartbeat.start(), weak=False)
+    worker_shutdown.connect(lambda **_: heartbeat.stop(), weak=False)
+    app.worker_main(
+        # One process, no chatter between workers: who is there is told by the heartbeat.
+        f"worker --pool solo -Q {queue} -n {queue}-{os.getpid()}@%h --loglevel INFO "
+        "--without-gossip --without-mingle --without-heartbeat".split()
+    )
+
+
+class Heartbeat:
+    """Says that the worker is there, renews the lease of its step, and ends a step whose run is over.
+
+    A broker or database that does not answer is asked again with the next beat; a lease that runs out meanwhile costs
+    the step a second making, never its result.
+    """
+
+    def __init__(self, app: Celery, queue: str) -> None:
+        self._app, self._queue = app, queue
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat_for_ever, name="heartbeat", daemon=True)
+        self._step: _Step | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin; the thread ends with the process, however that ends."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take the sign away: this worker ends in order."""
+        self._over.set()
+        with self._app.connection_for_write() as connection:
+            connection.default_channel.client.delete(self._key)
+
+    @contextmanager
+    def during(self, step: _Step) -> Iterator[None]:
+        """Renew the lease of `step` in the block; raise in it what Dagster raises when a run is ended."""
+        previous = signal.signal(INTERRUPT, _interrupt)
+        with self._lock:
+            self._step = step
+        try:
+            yield
+        finally:
+            signal.signal(INTERRUPT, signal.SIG_IGN)
+            with self._lock:
+                self._step = None
+            signal.signal(INTERRUPT, previous)
+
+    @property
+    def _key(self) -> str:
+        return f"{PRESENCE_KEY}{socket.gethostname()}:{os.getpid()}"
+
+    def _beat_for_ever(self) -> None:
+        with self._app.connection_for_write() as connection:
+            while not self._over.is_set():
+                try:
+                    self._beat(connection.default_channel)
+                except Exception as error:  # whatever it is, a heart that stops is worse
+                    _log.warning("heartbeat: %s: %s", type(error).__name__, error)
+                self._over.wait(BEAT_SEC)
+
+    def _beat(self, channel: Any) -> None:
+        with self._lock:
+            step = self._step
+        sign = {"queue": self._queue, "step": step.name if step else None, "since": step.since if step else None}
+        channel.client.set(self._key, json.dumps(sign), ex=PRESENCE_SEC)
+        if step is None:
+            return
+        # Kombu's own index of what is taken and not done; a message that was given away is not brought back (xx).
+        channel.client.zadd(channel.unacked_index_key, {step.delivery_tag: time.time()}, xx=True)
+        if not step.is_wanted():
+            with self._lock:
+                if self._step is step:
+                    os.kill(os.getpid(), INTERRUPT)
+
+
+class _Step:
+    """What the heartbeat must know of the step under way."""
+
+    def __init__(self, name: str, delivery_tag: str, is_wanted: Callable[[], bool]) -> None:
+        self.name, self.delivery_tag, self.is_wanted, self.since = name, delivery_tag, is_wanted, time.time()
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+    raise DagsterExecutionInterruptedError()
+
+
+def _guarded(heartbeat: Heartbeat) -> type[Task]:
+    class GuardedStep(Task):  # type: ignore[misc]
+        """dagster-celery's task, asked first whether it is to be done at all."""
+
+        abstract = True
+
+        def __call__(self, execute_step_args_packed: Any, executable_dict: Any) -> list[str]:
+            args = unpack_value(execute_step_args_packed, as_type=ExecuteStepArgs)
+            (step_key,) = args.step_keys_to_execute or ()
+            attempts = args.known_state.get_retry_state().get_attempt_count(step_key) if args.known_state else 0
+            with dg.DagsterInstance.from_ref(args.instance_ref) as instance:  # type: ignore[arg-type]
+
+                def is_wanted() -> bool:
+                    run = instance.get_run_by_id(args.run_id)
+                    return run is not None and run.status is dg.DagsterRunStatus.STARTED
+
+                if not is_wanted():
+                    _log.warning("%s of run %s: the run is over, not done", step_key, args.run_id)
+                    return []
+                known = answer_without_work(instance, args.run_id, step_key, attempts)
+                if known is not None:
+                    return [serialize_value(event) for event in known]
+                step = _Step(f"{step_key} of run {args.run_id}", self.request.properties["delivery_tag"], is_wanted)
+                try:
+                    with heartbeat.during(step):
+                        done: list[str] = self.run(execute_step_args_packed, executable_dict)
+                        return done
+                except DagsterExecutionInterruptedError:
+                    _log.warning("%s: the run is over, ended", step.name)
+                    return []
+
+    return GuardedStep
+
+
+def answer_without_work(
+    instance: dg.DagsterInstance, run_id: str, step_key: str, attempts: int
+) -> Sequence[DagsterEvent] | None:
+    """The events of a step that need no work: it is finished, or it has killed too many workers; else None.
+
+    Args:
+        instance: whose log is read
+        run_id, step_key: of the step
+        attempts: how often the run has seen it fail and asked for it again
+    """
+    wanted = {*_START, *_END, _RETRY}
+    events = [event for event in _events(instance, run_id, step_key) if event.event_type in wanted]
+    retries = sum(event.event_type is _RETRY for event in events)
+    if retries > attempts or any(event.event_type in _END for event in events):
+        return _last_making(list(_events(instance, run_id, step_key)))
+    retried = max((number for number, event in enumerate(events) if event.event_type is _RETRY), default=-1)
+    starts = [event for event in events[retried + 1 :] if event.event_type in _START]
+    if len(starts) < MAX_STARTS:
+        return None
+    text = f"{len(starts)} workers died in this step, and no third is given to it; its log tells how far it came"
+    failure = starts[-1]._replace(
+        event_type_value=dg.DagsterEventType.STEP_FAILURE.value,
+        message=f'Execution of step "{step_key}" failed: {text}',
+        event_specific_data=StepFailureData(None, UserFailureData("workers died", text, {})),  # type: ignore[no-untyped-call]
+    )
+    instance.report_dagster_event(failure, run_id, logging.ERROR)
+    return [failure]
+
+
+def _events(instance: dg.DagsterInstance, run_id: str, step_key: str) -> Iterator[DagsterEvent]:
+    for entry in instance.all_logs(run_id):
+        if entry.dagster_event is not None and entry.step_key == step_key:
+            yield entry.dagster_event
+
+
+def _last_making(events: Sequence[DagsterEvent]) -> list[DagsterEvent]:
+    starts = [number for number, event in enumerate(events) if event.event_type in _START]
+    return list(events[starts[-1] if starts else 0 :])

@@ -30,7 +30,7 @@ Row = dict[str, Any]
     group_name="reasoning",
     kinds={"pytorch", "polars"},
     owners=OWNERS,
-    code_version=code_version(2, "saliency", "reasoner", "privacy"),
+    code_version=code_version(3, "saliency", "reasoner", "privacy"),
     pool="gpu",
     op_tags=GPU,
     check_specs=[
@@ -87,6 +87,7 @@ def saliency_maps(
             "measured": len(pictures),
             "clips": table.height,
             "settings_hash": profile.saliency.digest(),
+            "shown_smaller": table.filter(pl.col("notes").list.len() > 0).height,
             **{f"curve {name}": dg.MetadataValue.md(_picture(png, "png")) for name, png in pictures.items()},
             **_first_animation(table, media),
         },
@@ -158,6 +159,7 @@ def _measured(
         "model_revision": answer["model_revision"],
         "adapter": answer["adapter"],
         "prompt_hash": judge.question.hash,
+        "notes": list(found.notes),
     }
     return row, curve_png(times, found.curve, f"{clip['clip_id']}: what {found.severity} rests on")
 

@@ -1,4 +1,5 @@
-"""A Qwen3-VL of one megabyte with random weights: the classes that Cosmos-Reason2 loads by, built without a download.
+"""A Qwen3-VL of one megabyte with random weights: the classes that Cosmos-Reason2 loads by, built without a download;
+and the reasoner classes of Cosmos 3 in the same size.
 
 Its tokenizer has the special tokens of the real one; its words are trained on a few sentences. It answers noise.
 """
@@ -7,10 +8,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
+    Cosmos3EdgeConfig,
+    Cosmos3EdgeForConditionalGeneration,
+    Cosmos3EdgeImageProcessor,
+    Cosmos3EdgeProcessor,
+    Cosmos3EdgeVideoProcessor,
+    Cosmos3OmniConfig,
+    Cosmos3OmniForConditionalGeneration,
     GenerationConfig,
     Qwen2Tokenizer,
     Qwen2VLImageProcessor,
@@ -41,32 +50,49 @@ _CORPUS = [
 ] * 4
 
 
-def build(folder: Path, seed: int = 0) -> Path:
+# reason2: Cosmos-Reason2-2B and 8B; cosmos3_omni: Cosmos3-Nano and Super; cosmos3_edge: Cosmos3-Edge
+Family = Literal["reason2", "cosmos3_omni", "cosmos3_edge"]
+FAMILIES: tuple[Family, ...] = ("reason2", "cosmos3_omni", "cosmos3_edge")
+
+
+def build(folder: Path, seed: int = 0, family: Family = "reason2") -> Path:
     """Save model and processor to `folder`; the configuration says `random_weights`."""
     set_seed(seed)
     tokenizer = build_tokenizer()
     number = tokenizer.convert_tokens_to_ids
-    config = Qwen3VLConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 16,
-            "max_position_embeddings": 32768,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 5_000_000,
-                "mrope_section": [4, 2, 2],
-                "mrope_interleaved": True,
-            },
-            "bos_token_id": None,
-            "eos_token_id": number("<|im_end|>"),
-            "pad_token_id": number("<|endoftext|>"),
-        },
-        vision_config={
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 32768,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 5_000_000, "mrope_section": [4, 2, 2]},
+        "bos_token_id": None,
+        "eos_token_id": number("<|im_end|>"),
+        "pad_token_id": number("<|endoftext|>"),
+    }
+    tokens = {
+        "image_token_id": number("<|image_pad|>"),
+        "video_token_id": number("<|video_pad|>"),
+        "vision_start_token_id": number("<|vision_start|>"),
+        "vision_end_token_id": number("<|vision_end|>"),
+    }
+    if family == "cosmos3_edge":
+        vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+        config = Cosmos3EdgeConfig(text_config=text, vision_config=vision, projector_hidden_size=64, **tokens)
+        model = Cosmos3EdgeForConditionalGeneration(config).eval()
+        processor = Cosmos3EdgeProcessor(
+            image_processor=Cosmos3EdgeImageProcessor(),
+            tokenizer=tokenizer,
+            video_processor=Cosmos3EdgeVideoProcessor(),
+            chat_template=_TEMPLATE,
+        )
+    else:
+        text["rope_parameters"] |= {"mrope_interleaved": True}
+        vision = {
             "depth": 2,
             "hidden_size": 32,
             "intermediate_size": 64,
@@ -77,15 +103,26 @@ def build(folder: Path, seed: int = 0) -> Path:
             "out_hidden_size": 64,
             "num_position_embeddings": 256,
             "deepstack_visual_indexes": [0, 1],
-        },
-        image_token_id=number("<|image_pad|>"),
-        video_token_id=number("<|video_pad|>"),
-        vision_start_token_id=number("<|vision_start|>"),
-        vision_end_token_id=number("<|vision_end|>"),
-        tie_word_embeddings=True,
-    )
+        }
+        known_as, network = (
+            (Qwen3VLConfig, Qwen3VLForConditionalGeneration)
+            if family == "reason2"
+            else (Cosmos3OmniConfig, Cosmos3OmniForConditionalGeneration)
+        )
+        config = known_as(text_config=text, vision_config=vision, tie_word_embeddings=True, **tokens)
+        model = network(config).eval()
+        normal = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        processor = Qwen3VLProcessor(
+            image_processor=Qwen2VLImageProcessor(
+                size={"shortest_edge": 4096, "longest_edge": 64 * 96}, patch_size=16, **normal
+            ),
+            tokenizer=tokenizer,
+            video_processor=Qwen3VLVideoProcessor(
+                size={"shortest_edge": 4096, "longest_edge": 64 * 64 * 96}, cap_pixels_per_frame=False, **normal
+            ),
+            chat_template=_TEMPLATE,
+        )
     config.random_weights = True
-    model = Qwen3VLForConditionalGeneration(config).eval()
     with torch.no_grad():  # the default initialisation makes every answer the same
         model.model.language_model.embed_tokens.weight.normal_(0, 0.35)
         for name, weight in model.named_parameters():
@@ -93,17 +130,6 @@ def build(folder: Path, seed: int = 0) -> Path:
                 weight.normal_(0, 0.8 / weight[0].numel() ** 0.5)
     model.generation_config = GenerationConfig(
         eos_token_id=[number("<|im_end|>"), number("<|endoftext|>")], pad_token_id=number("<|endoftext|>")
-    )
-    normal = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    processor = Qwen3VLProcessor(
-        image_processor=Qwen2VLImageProcessor(
-            size={"shortest_edge": 4096, "longest_edge": 64 * 96}, patch_size=16, **normal
-        ),
-        tokenizer=tokenizer,
-        video_processor=Qwen3VLVideoProcessor(
-            size={"shortest_edge": 4096, "longest_edge": 64 * 64 * 96}, cap_pixels_per_frame=False, **normal
-        ),
-        chat_template=_TEMPLATE,
     )
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -16,6 +16,8 @@ from autorisk_dagster.errors import BackendError
 
 THINK, END_OF_THINK = "<think>", "</think>"
 MAX_ITEMS: Final = 8  # of one list: hazards of a clip, actors of a hazard
+# Of a string in a list: names and places. Eight hazards of eight actors with sentences each would be an hour's answer.
+MAX_NAME_CHARS: Final = 120
 
 Schema = dict[str, Any]
 
@@ -111,11 +113,13 @@ class JsonGrammar:
 
 
 def bounded(schema: Schema, max_text_chars: int, max_items: int = MAX_ITEMS) -> Schema:
-    """`schema` with a bound on every string and list that has none, so that what holds it is finite."""
+    """`schema` with a bound on every string and list that has none, so that what holds it is finite; strings in lists
+    are names, and shorter (`MAX_NAME_CHARS`)."""
     result: Schema = {}
     for key, value in schema.items():
         if isinstance(value, dict):
-            result[key] = bounded(value, max_text_chars, max_items)
+            chars = min(max_text_chars, MAX_NAME_CHARS) if key == "items" else max_text_chars
+            result[key] = bounded(value, chars, max_items)
         elif isinstance(value, list):
             result[key] = [bounded(v, max_text_chars, max_items) if isinstance(v, dict) else v for v in value]
         else:

@@ -1,9 +1,10 @@
-"""Cosmos Reason 2 in this process, by transformers' Auto classes: any Qwen3-VL-like model that takes video.
+"""Cosmos Reason 2 in this process, by transformers' Auto classes; and the reasoners of Cosmos 3 (Nano, Super, Edge).
 
-Defaults are Cosmos-Reason2's own: 4 frames a second, media before text, `<think>` before the answer. Frames are decoded
-here and handed over as arrays with their true times; nothing is read by the processor. One clip at a time: the budget
-of pixels is a clip's, and a batch would share it. Weights load from safetensors only, and no code of a repository is
-run.
+Defaults are Cosmos-Reason2's own, and Cosmos 3's prompt guide keeps them: 4 frames a second, media before text,
+`<think>` before the answer. Frames are decoded here and handed over as arrays with their true times; nothing is read by
+the processor. One clip at a time: the budget of pixels is a clip's, and a batch would share it. Where memory does not
+suffice the clip is shown smaller, and what was made of it says so. Weights load from safetensors only, and no code of a
+repository is run.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from transformers.video_utils import VideoMetadata
 
 from autorisk_dagster.errors import BackendError
 from autorisk_dagster.reasoning.clip_frames import ClipFrames, sample_frames
-from autorisk_dagster.reasoning.constrained import JsonGrammar, ThinkThenJson
+from autorisk_dagster.reasoning.constrained import END_OF_THINK, THINK, JsonGrammar, ThinkThenJson
 from autorisk_dagster.reasoning.prompts import LETTERS, Prompt
 from autorisk_dagster.reasoning.schema import ASKED, answer_schema
 from autorisk_dagster.reasoning.vlm import Answer, LetterReading, Sampling
@@ -41,6 +42,8 @@ _MIN_PIXELS = 4096
 # second pair of vision tokens around them.
 _WRAPPED, _BARE = "<|vision_start|><|video_pad|><|vision_end|>", "<|video_pad|>"
 _OUT_OF_MEMORY_TRIES = 3
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,9 @@ class LocalModel:
         self.model_revision = getattr(config, "_commit_hash", None) or fingerprint_of(Path(settings.model))
         if settings.adapter is not None and Path(settings.adapter).is_dir():
             self.adapter = f"{Path(settings.adapter).name}@{fingerprint_of(Path(settings.adapter))}"
+        # Qwen's processor knows it, and warns where it is not said; Cosmos3-Edge's does not.
+        knows_cap = hasattr(self._processor.video_processor, "cap_pixels_per_frame")
+        self._frame_cap = {"cap_pixels_per_frame": True} if knows_cap else {}
         self._grammars: dict[tuple[str, ...], JsonGrammar] = {}
         self._grammar(ASKED)  # a tokenizer that cannot be constrained is said now, not after the first clip
         tokenizer = self._processor.tokenizer
@@ -125,43 +131,31 @@ class LocalModel:
     ) -> Answer:
         """Think and answer; the part after `</think>` holds the schema of `fields`.
 
-        Out of memory: the clip is shown with half the pixels, at most twice, and `notes` says so.
-
         Raises:
             VideoError: the clip cannot be read.
-            BackendError: out of memory even so.
+            BackendError: out of memory, however small the clip is shown.
         """
         began = time.monotonic()
-        notes: list[str] = []
-        pixels = self.settings.max_pixels
-        for attempt in range(_OUT_OF_MEMORY_TRIES):
-            frames = sample_frames(clip, duration_sec, frames_per_sec=self.settings.frames_per_sec, max_pixels=pixels)
-            try:
-                inputs = self.encode(frames, prompt)
-                text, answer_tokens = self._generate(inputs, sampling, self._grammar(fields))
-            except torch.OutOfMemoryError as error:
-                if attempt == _OUT_OF_MEMORY_TRIES - 1:
-                    raise BackendError(
-                        f"{self.model_id} ran out of memory with {pixels} pixels; lower reasoner.max_pixels, take a "
-                        f"smaller model or quantise ({error})"
-                    ) from error
-                free_memory()
-                pixels //= 2
-                notes.append(f"out of memory: shown again with {pixels} pixels")
-                _LOG.warning("%s: %s", clip.name, notes[-1])
-                continue
-            return Answer(text, inputs["input_ids"].shape[1], answer_tokens, time.monotonic() - began, tuple(notes))
-        raise AssertionError("unreachable")
+
+        def ask(frames: ClipFrames) -> tuple[int, str, int]:
+            inputs = self.encode(frames, prompt)
+            text, answer_tokens = self._generate(inputs, sampling, self._grammar(fields))
+            return int(inputs["input_ids"].shape[1]), text, answer_tokens
+
+        (prompt_tokens, text, answer_tokens), notes = self.within_memory(clip, duration_sec, ask)
+        if prompt.thinking and self._opens_thought(prompt):
+            text = f"{THINK}\n{text}"  # the tag stood in the prompt: without it thoughts would read as an answer
+        return Answer(text, prompt_tokens, answer_tokens, time.monotonic() - began, notes)
 
     def letters(self, clip: Path, duration_sec: float, prompt: Prompt) -> LetterReading:
-        """Log-probability of each severity's letter as the first token of the answer, in one forward pass."""
-        frames = sample_frames(
-            clip,
-            duration_sec,
-            frames_per_sec=self.settings.frames_per_sec,
-            max_pixels=self.settings.max_pixels,
-        )
-        return self.letters_of(frames, prompt)
+        """Log-probability of each severity's letter as the first token of the answer, in one forward pass.
+
+        Raises:
+            VideoError, BackendError: as `answer`.
+        """
+        began = time.monotonic()
+        reading, notes = self.within_memory(clip, duration_sec, lambda frames: self.letters_of(frames, prompt))
+        return replace(reading, seconds=time.monotonic() - began, notes=notes)
 
     def letters_of(self, frames: ClipFrames, prompt: Prompt) -> LetterReading:
         """`letters` for frames that are sampled already."""
@@ -169,15 +163,47 @@ class LocalModel:
         with torch.inference_mode():
             logits = self._model(**inputs, logits_to_keep=1).logits[0, -1].float()
         log_probability = torch.log_softmax(logits, dim=-1)
-        return LetterReading({severity: float(log_probability[token]) for severity, token in self._letters.items()})
+        return LetterReading(
+            {severity: float(log_probability[token]) for severity, token in self._letters.items()},
+            prompt_tokens=int(inputs["input_ids"].shape[1]),
+        )
+
+    def within_memory(
+        self, clip: Path, duration_sec: float, make: Callable[[ClipFrames], Made]
+    ) -> tuple[Made, tuple[str, ...]]:
+        """What `make` makes of the clip's frames, and what is to be said of them: with half the pixels, and half of
+        these again, where it ran out of memory.
+
+        Raises:
+            VideoError: the clip cannot be read.
+            BackendError: out of memory even so.
+        """
+        notes: list[str] = []
+        pixels = self.settings.max_pixels
+        for attempt in range(_OUT_OF_MEMORY_TRIES):
+            if attempt:
+                # Not in the handler: until it is left, the error's traceback keeps the tensors that did not fit.
+                free_memory()
+                pixels //= 2
+                notes.append(f"out of memory: shown again with {pixels} pixels")
+                _LOG.warning("%s: %s", clip.name, notes[-1])
+            frames = sample_frames(clip, duration_sec, frames_per_sec=self.settings.frames_per_sec, max_pixels=pixels)
+            try:
+                return make(frames), tuple(notes)
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                told = str(error).splitlines()[0]
+        raise BackendError(
+            f"{self.model_id} ran out of memory over {clip.name} with {pixels} pixels; lower reasoner.max_pixels, take "
+            f"a smaller model or quantise ({told})"
+        )
 
     def encode(self, frames: ClipFrames, prompt: Prompt) -> dict[str, Any]:
         """The model's inputs for a clip and a prompt, on its device."""
-        messages = [
-            {"role": "system", "content": [{"type": "text", "text": prompt.system}]},
-            {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": prompt.user}]},
-        ]
-        text = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = self._templated(prompt)
+        if self._opens_thought(prompt) and not prompt.thinking:
+            text += f"\n{END_OF_THINK}\n\n"  # the answer, or its letter, is to be the next token
         metadata = VideoMetadata(
             total_num_frames=max(1, round(frames.duration_sec * _TICKS_A_SEC)),
             fps=float(_TICKS_A_SEC),
@@ -191,12 +217,28 @@ class LocalModel:
             videos=[np.ascontiguousarray(frames.rgb)],
             video_metadata=[metadata],
             do_sample_frames=False,
-            cap_pixels_per_frame=True,
-            videos_kwargs={"size": {"shortest_edge": _MIN_PIXELS, "longest_edge": self.settings.max_pixels}},
+            videos_kwargs={
+                "size": {"shortest_edge": _MIN_PIXELS, "longest_edge": self.settings.max_pixels},
+                "return_metadata": True,  # Cosmos3-Edge writes the times from it
+                **self._frame_cap,
+            },
+            return_mm_token_type_ids=True,
             return_tensors="pt",
         )
         device = self._model.device
         return {name: value.to(device) for name, value in encoded.items() if isinstance(value, torch.Tensor)}
+
+    def _templated(self, prompt: Prompt) -> str:
+        messages = [
+            {"role": "system", "content": [{"type": "text", "text": prompt.system}]},
+            {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": prompt.user}]},
+        ]
+        text: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return text
+
+    def _opens_thought(self, prompt: Prompt) -> bool:
+        """The chat template has written <think> already."""
+        return self._templated(prompt).rstrip().endswith(THINK)
 
     def close(self) -> None:
         """Give back the memory."""
@@ -254,6 +296,11 @@ class LocalModel:
             output = self._model.generate(**inputs, generation_config=settings, logits_processor=[mask])
         tokens = output[0, prompt_tokens:]
         return tokenizer.decode(tokens, skip_special_tokens=True), int(tokens.shape[0])
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Of a GPU, or of this machine, for which PyTorch has no error of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def free_memory() -> None:

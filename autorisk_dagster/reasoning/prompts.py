@@ -70,6 +70,11 @@ class Prompt:
     user: str
 
     @property
+    def thinking(self) -> bool:
+        """It asks for thoughts before the answer."""
+        return self.user.endswith(THINKING)
+
+    @property
     def hash(self) -> str:
         """16 hex digits over version and both texts: the prompt's part of what identifies an answer."""
         text = json.dumps([self.version, self.system, self.user], ensure_ascii=False)

@@ -9,7 +9,7 @@ cause.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autorisk_dagster.errors import BackendError, InputError
-from autorisk_dagster.reasoning.clip_frames import ClipFrames, sample_frames
-from autorisk_dagster.reasoning.local_vlm import LocalModel, free_memory
+from autorisk_dagster.errors import InputError
+from autorisk_dagster.reasoning.clip_frames import ClipFrames
+from autorisk_dagster.reasoning.local_vlm import LocalModel
 from autorisk_dagster.reasoning.prompts import letter_prompt
 
 _COLOURS = 3
@@ -34,12 +34,14 @@ class Saliency:
         log_odds: of its letter against the other severities' letters
         frames: what the model saw
         map: (n, h, w) float32 for each frame, in the model's own resolution; absolute gradient, summed over colours
+        notes: what did not go by the settings, such as a smaller pixel budget after running out of memory
     """
 
     severity: str
     log_odds: float
     frames: ClipFrames
     map: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
 
     @property
     def curve(self) -> NDArray[np.float64]:
@@ -53,28 +55,25 @@ class Saliency:
 def saliency(model: LocalModel, clip: Path, duration_sec: float, severity: str) -> Saliency:
     """Differentiate the log-odds of `severity` for a clip.
 
-    Memory grows with the number of pixels: activations are recomputed on the way back where the model can.
+    Memory grows with the number of pixels: activations are recomputed on the way back where the model can, and the clip
+    is shown smaller where that does not suffice (`LocalModel.within_memory`).
 
     Raises:
         VideoError: the clip cannot be read.
-        BackendError: out of memory.
+        BackendError: out of memory, however small the clip is shown.
         InputError: no such severity.
     """
     if severity not in model.letter_tokens:
         raise InputError(f"no severity {severity!r}; known: {', '.join(model.letter_tokens)}")
-    frames = sample_frames(
-        clip, duration_sec, frames_per_sec=model.settings.frames_per_sec, max_pixels=model.settings.max_pixels
-    )
-    inputs = model.encode(frames, letter_prompt())
-    try:
+
+    def differentiate(frames: ClipFrames) -> Saliency:
+        inputs = model.encode(frames, letter_prompt())
         score, gradient = log_odds_gradient(model, inputs, severity)
-    except torch.OutOfMemoryError as error:
-        free_memory()
-        raise BackendError(
-            f"{clip.name}: saliency ran out of memory with {frames.pixels} pixels; lower reasoner.max_pixels"
-        ) from error
-    pixels = unpatch(gradient.abs(), inputs["video_grid_thw"][0].tolist(), model.processor.video_processor)
-    return Saliency(severity, score, frames, fold_padding(pixels.sum(1).float().cpu().numpy(), len(frames.rgb)))
+        pixels = unpatch(gradient.abs(), inputs["video_grid_thw"][0].tolist(), model.processor.video_processor)
+        return Saliency(severity, score, frames, fold_padding(pixels.sum(1).float().cpu().numpy(), len(frames.rgb)))
+
+    found, notes = model.within_memory(clip, duration_sec, differentiate)
+    return replace(found, notes=notes)
 
 
 def log_odds_gradient(model: LocalModel, inputs: dict[str, Any], severity: str) -> tuple[float, torch.Tensor]:
@@ -112,19 +111,22 @@ def unpatch(patches: torch.Tensor, grid: list[int], processor: Any) -> torch.Ten
     Args:
         patches: (t * h * w, colours * frames a patch * side * side) as `pixel_values_videos` has them
         grid: t, h, w: patches in time and space (`video_grid_thw`)
-        processor: the video processor; its `patch_size`, `temporal_patch_size` and `merge_size` are read
+        processor: the video processor
 
     Returns:
         (t * frames a patch, colours, h * side, w * side)
 
-    Qwen lays patches out by merged blocks: time, block row, block column, row in the block, column in the block; and a
-    patch by colour, time, row, column.
+    The order is asked of the processor itself, which is given a video of numbered pixels: Qwen puts a patch's colours
+    before its rows, Cosmos3-Edge behind them.
     """
     t, h, w = grid
-    side, depth, merge = processor.patch_size, processor.temporal_patch_size, processor.merge_size
-    x = patches.view(t, h // merge, w // merge, merge, merge, _COLOURS, depth, side, side)
-    x = x.permute(0, 6, 5, 1, 3, 7, 2, 4, 8)
-    return x.reshape(t * depth, _COLOURS, h * side, w * side)
+    side, depth = processor.patch_size, processor.temporal_patch_size
+    shape = (t * depth, _COLOURS, h * side, w * side)
+    numbers = torch.arange(patches.numel(), dtype=torch.int32).view(1, *shape)
+    order = processor.patchify(numbers, side, processor.merge_size, depth)[0].reshape(-1).long()
+    flat = torch.empty_like(patches).reshape(-1)
+    flat[order.to(patches.device)] = patches.reshape(-1)
+    return flat.view(shape)
 
 
 def fold_padding(pixels: NDArray[np.float32], frames: int) -> NDArray[np.float32]:

@@ -46,9 +46,15 @@ class LetterReading:
 
     Attributes:
         log_probability: severity -> natural logarithm of its letter's probability among all tokens
+        prompt_tokens: counted by the back end; None where it does not say, or where the reading was stored
+        seconds: from request to answer
+        notes: as `Answer.notes`
     """
 
     log_probability: Mapping[str, float]
+    prompt_tokens: int | None = None
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def mass(self) -> float:

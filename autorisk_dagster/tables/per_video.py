@@ -258,6 +258,7 @@ SALIENCY_MAPS: Schema = {
     "model_revision": pl.String,
     "adapter": pl.String,
     "prompt_hash": pl.String,
+    "notes": pl.List(pl.String),  # such as a smaller budget of pixels, where memory did not suffice
     "reason": pl.String,  # why nothing was measured
 }
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -143,33 +147,111 @@ def test_letters_are_read_from_the_next_token_of_one_pass(model: LocalModel, cli
     assert sum(reading.share(severity) for severity in prompts.LETTERS.values()) == pytest.approx(1)
 
 
-def test_out_of_memory_is_met_with_half_the_pixels_and_said(
-    model: LocalModel, clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def no_gpu_memory() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
+
+
+def no_memory() -> None:
+    torch.empty(1 << 60, dtype=torch.uint8)  # really asked for: an exbibyte
+
+
+@contextmanager
+def memory_for(model: LocalModel, patches: int, fail: Callable[[], None]) -> Iterator[list[int]]:
+    """The model, with a vision tower that holds so many patches and else runs out of memory; what it was shown."""
     seen: list[int] = []
-    generate = model.network.generate
 
-    def short_of_memory(**inputs: Any) -> Any:
-        seen.append(inputs["pixel_values_videos"].shape[0])
-        if len(seen) == 1:
-            raise torch.OutOfMemoryError("tried to allocate")
-        return generate(**inputs)
+    def shown(_: Any, given: tuple[Any, ...]) -> None:
+        seen.append(int(given[0].shape[0]))
+        if seen[-1] > patches:
+            fail()
 
-    monkeypatch.setattr(model.network, "generate", short_of_memory)
-    answer = model.answer(clip, 2.0, PROMPT, Sampling(temperature=1.0, seed=0))
-    assert answer.notes == ("out of memory: shown again with 50000 pixels",)
-    assert seen[1] < seen[0]
+    hook = model.network.model.visual.register_forward_pre_hook(shown)
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
-def test_out_of_memory_for_good_says_what_to_change(
-    model: LocalModel, clip: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fail", [no_gpu_memory, no_memory])
+def test_out_of_memory_is_met_with_half_the_pixels_and_said(
+    model: LocalModel, clip: Path, fail: Callable[[], None]
 ) -> None:
-    def never(**_: Any) -> Any:
-        raise torch.OutOfMemoryError("tried to allocate")
+    # 100,000 px are 192 patches of 16 x 16 px and two frames; a half fits, with what the edges are rounded to
+    with memory_for(model, 100, fail) as seen:
+        answer = model.answer(clip, 2.0, PROMPT, Sampling(temperature=1.0, seed=0))
+        reading = model.letters(clip, 2.0, prompts.letter_prompt())
+    assert answer.notes == reading.notes == ("out of memory: shown again with 50000 pixels",)
+    jsonschema.validate(json.loads(answer.text.split("</think>")[1]), bounded(answer_schema(), TEXT_CHARS))
+    assert seen[0] == seen[2] > 100 >= seen[1] == seen[3]
+    assert reading.prompt_tokens is not None and answer.prompt_tokens is not None
+    assert model.letters(clip, 2.0, prompts.letter_prompt()).notes == ()  # the next clip is shown in full
 
-    monkeypatch.setattr(model.network, "generate", never)
-    with pytest.raises(BackendError, match=r"25000 pixels; lower reasoner\.max_pixels"):
-        model.answer(clip, 2.0, PROMPT, Sampling(temperature=1.0, seed=0))
+
+def test_out_of_memory_for_good_says_what_to_change(model: LocalModel, clip: Path) -> None:
+    told = r"over clip\.mp4 with 25000 pixels; lower reasoner\.max_pixels.*Tried to allocate 2\.00 GiB\.\)$"
+    with memory_for(model, 0, no_gpu_memory) as seen:
+        with pytest.raises(BackendError, match=told):
+            model.answer(clip, 2.0, PROMPT, Sampling(temperature=1.0, seed=0))
+        assert len(seen) == 3 and seen[0] > seen[1] > seen[2]
+        with pytest.raises(BackendError, match=told):
+            model.letters(clip, 2.0, prompts.letter_prompt())
+
+
+def test_what_did_not_fit_is_gone_before_the_clip_is_shown_again(model: LocalModel, clip: Path) -> None:
+    """A handler that tries again keeps the first try's tensors alive by the error's traceback: then nothing fits."""
+    held: list[weakref.ref[Any]] = []
+
+    def make(frames: Any) -> int:
+        gc.collect()
+        assert all(tensor() is None for tensor in held)
+        made = torch.zeros(8)
+        held.append(weakref.ref(made))
+        if len(held) == 1:
+            no_gpu_memory()
+        return int(frames.pixels)
+
+    pixels, notes = model.within_memory(clip, 2.0, make)
+    assert pixels <= 50_000 and len(notes) == 1
+
+
+def test_another_error_is_not_taken_for_a_full_memory(model: LocalModel, clip: Path) -> None:
+    def broken(_: Any) -> None:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        model.within_memory(clip, 2.0, broken)
+
+
+def test_a_template_that_opens_the_thought_is_told_from_one_that_does_not(weights: Path, clip: Path) -> None:
+    model = LocalModel(settings(weights))
+    template = model.processor.chat_template
+    model.processor.chat_template = f"{template}{{%- if add_generation_prompt %}}{{{{- '<think>\n' }}}}{{%- endif %}}"
+    answer = model.answer(clip, 2.0, PROMPT, Sampling(temperature=1.0, seed=0))
+    assert answer.text.startswith("<think>\n") and answer.text.count("<think>") == 1  # put back: thoughts are no answer
+    frames = sample_frames(clip, 2.0, frames_per_sec=4, max_pixels=100_000)
+    asked = model.processor.tokenizer.decode(model.encode(frames, prompts.letter_prompt())["input_ids"][0])
+    assert asked.endswith("<think>\n\n</think>\n\n")  # the letter is the next token, not the thought's first
+
+
+@pytest.mark.parametrize("family", ["cosmos3_omni", "cosmos3_edge"])
+def test_cosmos_3_is_a_setting(tmp_path: Path, clip: Path, family: tiny_cosmos.Family) -> None:
+    model = LocalModel(settings(tiny_cosmos.build(tmp_path / family, family=family)))
+    network = {"cosmos3_omni": "Cosmos3OmniForConditionalGeneration"}.get(family, "Cosmos3EdgeForConditionalGeneration")
+    assert type(model.network).__name__ == network
+    assert model.model_id == f"{family} (random weights)"
+    answer = model.answer(clip, 2.0, PROMPT, Sampling(temperature=1.5, seed=1))
+    jsonschema.validate(json.loads(answer.text.split("</think>")[1]), bounded(answer_schema(), TEXT_CHARS))
+    assert 0 < model.letters(clip, 2.0, prompts.letter_prompt()).mass < 1
+    frames = sample_frames(clip, 2.0, frames_per_sec=4, max_pixels=100_000)
+    inputs = model.encode(frames, PROMPT)
+    text = model.processor.tokenizer.decode(inputs["input_ids"][0])
+    times = [float(part.split(">")[0]) for part in text.replace(" seconds", "").split("<")[1:] if part[0].isdigit()]
+    shown = frames.timestamps_sec.reshape(-1, model.processor.video_processor.temporal_patch_size).mean(axis=1)
+    assert times == pytest.approx(shown.tolist(), abs=0.051)  # true times, of each frame (Edge) or pair
+    assert text.count("<|vision_start|>") == len(times)
+    video = model.processor.video_processor
+    pixels = int(inputs["video_grid_thw"].prod()) * video.temporal_patch_size * video.patch_size**2
+    assert pixels <= 100_000
 
 
 def test_an_adapter_is_laid_over_the_model_and_named(

@@ -48,7 +48,7 @@ class ReasoningConfig(dg.Config):
     group_name="reasoning",
     kinds={"python", "polars"},
     owners=OWNERS,
-    code_version=code_version(3, "reasoner"),
+    code_version=code_version(4, "reasoner"),
     pool="gpu",
     op_tags=GPU,
     backfill_policy=dg.BackfillPolicy.multi_run(VIDEOS_A_RUN),
@@ -107,7 +107,7 @@ def reason_outputs(
             judge_clip = (
                 _reparsed(stored, profile)
                 if config.mode == "reparse"
-                else _supplemented(stored, profile, reasoners, media)
+                else _supplemented(key, stored, profile, reasoners, answers, media)
             )
         with progress.over(context.log, "clips judged", float(clips.height)) as report:
             rows = _each(list(clips.iter_rows(named=True)), judge_clip, workers, report)
@@ -173,10 +173,29 @@ def _reparsed(stored: Mapping[str, Row], profile: Profile) -> Callable[[Row], Ro
 
 
 def _supplemented(
-    stored: Mapping[str, Row], profile: Profile, reasoners: Reasoners, media: MediaStore
+    key: str,
+    stored: Mapping[str, Row],
+    profile: Profile,
+    reasoners: Reasoners,
+    answers: AnswerStore,
+    media: MediaStore,
 ) -> Callable[[Row], Row]:
+    from autorisk_dagster.reasoning.clip_judge import read
+
     judge = reasoners.judge(profile)
-    return lambda clip: judge.supplement(_clip(clip, media), _answer_to(clip, stored))
+    digest = profile.reasoner.digest()
+
+    def supplemented(row: Row) -> Row:
+        clip = _clip(row, media)
+        finished = judge.key(clip, digest)
+        kept = answers.get(key, finished)
+        if kept is not None and kept["supplement_text"] is not None:  # by a run that did not come to its end
+            return read(kept, profile.reasoner.min_letter_mass) | {"clip_id": clip.clip_id}
+        answer = judge.supplement(clip, _answer_to(row, stored), digest)
+        answers.put(key, finished, answer)  # else the next judgement would bring back the first pass alone
+        return answer
+
+    return supplemented
 
 
 def _stored(store: FrameStoreIOManager, key: str) -> dict[str, Row]:

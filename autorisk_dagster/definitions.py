@@ -65,13 +65,13 @@ def defs() -> dg.Definitions:
             "credentials": Credentials(root=str(data)),
             "profiles": Profiles(folder=str(CONFIGS)),
             "detectors": Detectors(device=os.environ.get("AUTORISK_DEVICE", "cpu")),
-            "reasoners": Reasoners(adapters=str(data / "adapters")),
+            "reasoners": Reasoners.on_this_machine(adapters=str(data / "adapters")),
             "trainers": Trainers(
                 root=str(data / "adapters"), device=os.environ.get("AUTORISK_TRAINING_DEVICE", "cuda")
             ),
             "hiders": Hiders(),
             "embedders": Embedders(folder=os.environ.get(EMBEDDING_MODEL, "")),
-            "verifiers": Verifiers(root=str(data / "verification")),
+            "verifiers": Verifiers.on_this_machine(root=str(data / "verification")),
             "world_models": WorldModels(
                 root=str(data / "world_models"), device=os.environ.get("AUTORISK_DEVICE", "auto")
             ),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Self
 
 import dagster as dg
 
@@ -13,6 +14,7 @@ from autorisk_dagster.errors import BackendError
 from autorisk_dagster.profile import Profile
 from autorisk_dagster.training.adapters import promoted_folder, read_promoted
 from resources import model_slot
+from resources.machine import REASONER, machine_settings
 
 if TYPE_CHECKING:
     from autorisk_dagster.reasoning.clip_judge import ClipJudge
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 
 PROMOTED = "promoted"
+# Of a served answer behind its thoughts: with 1024 of these, the 4096 of Cosmos-Reason2's own sample program.
+ANSWER_TOKENS: Final = 3072
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,11 @@ class ChosenAdapter:
 class Reasoners(dg.ConfigurableResource["Reasoners"]):
     """Builds what a profile asks for, and nothing in its place.
 
-    `device_map` and `attention` are settings of the machine; the endpoint's URL and key come from the environment
-    (`COSMOS_NIM_URL`, `COSMOS_NIM_API_KEY`) when a profile with the `openai` back end first runs. `adapters` is where
-    trained adapters lie and the record of the one that `reasoner.adapter: promoted` means.
+    Settings of the machine, which the environment gives (`on_this_machine`): `device_map` and `attention` of a model
+    that runs here; seconds for a request, retries and requests at a time of one that is served. The endpoint's URL and
+    key come from the environment too (`COSMOS_NIM_URL`, `COSMOS_NIM_API_KEY`), when a profile with the `openai` back
+    end first runs. `adapters` is where trained adapters lie and the record of the one that `reasoner.adapter: promoted`
+    means.
     """
 
     adapters: str | None = None
@@ -51,6 +57,15 @@ class Reasoners(dg.ConfigurableResource["Reasoners"]):
     timeout_sec: float = 120.0
     retries: int = 4
     concurrency: int = 4
+
+    @classmethod
+    def on_this_machine(cls, adapters: str, environment: Mapping[str, str] = os.environ) -> Self:
+        """With what the environment says of this machine (`resources.machine`).
+
+        Raises:
+            InputError: a variable is no number in its range.
+        """
+        return cls(adapters=adapters, **machine_settings(REASONER, environment))
 
     def kinematic(self) -> KinematicReasoner:
         """The reasoner by measurements."""
@@ -68,9 +83,8 @@ class Reasoners(dg.ConfigurableResource["Reasoners"]):
         from autorisk_dagster.reasoning.clip_judge import ClipJudge, JudgeSettings
 
         settings = profile.reasoner
-        adapter = self.adapter(profile)
         return ClipJudge(
-            model_slot.use(f"reasoner {settings.digest()} {adapter.folder}", lambda: self._load(profile, adapter)),
+            self._model(profile),
             JudgeSettings(
                 temperatures=settings.temperatures,
                 seed=settings.seed,
@@ -97,41 +111,46 @@ class Reasoners(dg.ConfigurableResource["Reasoners"]):
             return ChosenAdapter(None)
         return ChosenAdapter(str(promoted_folder(Path(self.adapters), record)), record.base_revision)
 
-    def _load(self, profile: Profile, adapter: ChosenAdapter) -> VisionLanguageModel:
+    def _model(self, profile: Profile) -> VisionLanguageModel:
+        """Warm where it has the same weights and shows clips alike; how it is asked may differ between profiles."""
         try:
-            return self._served(profile) if profile.reasoner.backend == "openai" else self._local(profile, adapter)
+            return self._served(profile) if profile.reasoner.backend == "openai" else self._local(profile)
         except ModuleNotFoundError as error:
             raise BackendError(
                 f"reasoner.backend is {profile.reasoner.backend}, which needs {error.name}: "
                 "pip install 'autorisk-dagster[models]'"
             ) from error
 
-    def _local(self, profile: Profile, adapter: ChosenAdapter) -> VisionLanguageModel:
+    def _local(self, profile: Profile) -> VisionLanguageModel:
         from autorisk_dagster.reasoning.local_vlm import LocalModel, LocalModelSettings
 
         settings = profile.reasoner
-        model = LocalModel(
-            LocalModelSettings(
-                model=settings.model,
-                revision=settings.revision,
-                adapter=adapter.folder,
-                dtype=settings.dtype,
-                device_map=self.device_map,
-                attention=self.attention,
-                frames_per_sec=settings.frames_per_sec,
-                max_pixels=settings.max_pixels,
-                max_think_tokens=settings.max_think_tokens if settings.thinking else 0,
-                max_text_chars=settings.max_text_chars,
-            )
+        adapter = self.adapter(profile)
+        wanted = LocalModelSettings(
+            model=settings.model,
+            revision=settings.revision,
+            adapter=adapter.folder,
+            dtype=settings.dtype,
+            device_map=self.device_map,
+            attention=self.attention,
+            frames_per_sec=settings.frames_per_sec,
+            max_pixels=settings.max_pixels,
+            max_think_tokens=settings.max_think_tokens if settings.thinking else 0,
+            max_text_chars=settings.max_text_chars,
         )
-        if adapter.base_revision not in (None, model.model_revision):
-            model.close()
-            raise BackendError(
-                f"the promoted adapter was trained over revision {adapter.base_revision} of its base; reasoner.model "
-                f"{settings.model} is {model.model_revision}. Set reasoner.model and reasoner.revision to that base, "
-                "or reasoner.adapter to null"
-            )
-        return model
+
+        def load() -> LocalModel:
+            model = LocalModel(wanted)
+            if adapter.base_revision not in (None, model.model_revision):
+                model.close()
+                raise BackendError(
+                    f"the promoted adapter was trained over revision {adapter.base_revision} of its base; "
+                    f"reasoner.model {settings.model} is {model.model_revision}. Set reasoner.model and "
+                    "reasoner.revision to that base, or reasoner.adapter to null"
+                )
+            return model
+
+        return model_slot.use(f"reasoner {wanted}", load)
 
     def _served(self, profile: Profile) -> VisionLanguageModel:
         from autorisk_dagster.reasoning.served_vlm import URL_VARIABLE, ServedModel, ServedModelSettings
@@ -143,16 +162,16 @@ class Reasoners(dg.ConfigurableResource["Reasoners"]):
                 f"reasoner.backend is openai, but {URL_VARIABLE} is not set; set it to the endpoint, for example "
                 "http://host:8000/v1, or choose reasoner.backend: kinematic"
             )
-        return ServedModel(
-            ServedModelSettings(
-                url=url,
-                model=settings.model,
-                video_as=settings.video_as,
-                dialect=settings.dialect,
-                frames_per_sec=settings.frames_per_sec,
-                max_pixels=settings.max_pixels,
-                timeout_sec=self.timeout_sec,
-                retries=self.retries,
-                concurrency=self.concurrency,
-            )
+        wanted = ServedModelSettings(
+            url=url,
+            model=settings.model,
+            video_as=settings.video_as,
+            dialect=settings.dialect,
+            frames_per_sec=settings.frames_per_sec,
+            max_pixels=settings.max_pixels,
+            max_tokens=ANSWER_TOKENS + (settings.max_think_tokens if settings.thinking else 0),
+            timeout_sec=self.timeout_sec,
+            retries=self.retries,
+            concurrency=self.concurrency,
         )
+        return model_slot.use(f"reasoner {wanted}", lambda: ServedModel(wanted))

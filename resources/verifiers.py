@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import dagster as dg
+
+from resources.machine import CONCURRENCY, machine_settings
 
 if TYPE_CHECKING:
     from autorisk_dagster.verification.contract import Contract
@@ -23,6 +26,15 @@ class Verifiers(dg.ConfigurableResource["Verifiers"]):
     deadline_sec: float = 30.0
     tries: int = 3
     concurrency: int = 4
+
+    @classmethod
+    def on_this_machine(cls, root: str, environment: Mapping[str, str] = os.environ) -> Self:
+        """With what the environment says of this machine (`resources.machine`).
+
+        Raises:
+            InputError: a variable is no number in its range.
+        """
+        return cls(root=root, **machine_settings(CONCURRENCY, environment))
 
     def log_path(self, contract: str) -> Path:
         """Where the verdicts by `contract` are recorded."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autorisk_dagster import tables
-from autorisk_dagster.errors import BackendError
+from autorisk_dagster.errors import BackendError, InputError
 from autorisk_dagster.reasoning import prompts
 from autorisk_dagster.reasoning.parsing import ParseResult, parse_assessment
 from autorisk_dagster.reasoning.schema import Assessment, schema_hash
@@ -103,7 +103,6 @@ class ClipJudge:
         letters = None
         if self.settings.letters:
             letters = self.model.letters(clip.path, clip.duration_sec, self.question)
-        counted = [answer for answer in answers if answer.answer_tokens is not None]
         asked = dict.fromkeys(tables.REASON_OUTPUTS) | {
             "clip_id": clip.clip_id,
             "reasoner": self.model.name,
@@ -119,19 +118,37 @@ class ClipJudge:
             ],
             "letter_log_probability": dict(letters.log_probability) if letters else None,
             "letter_mass": min(1.0, letters.mass) if letters else None,
-            "prompt_tokens": sum(answer.prompt_tokens or 0 for answer in counted) if counted else None,
-            "answer_tokens": sum(answer.answer_tokens or 0 for answer in counted) if counted else None,
-            "seconds": sum(answer.seconds for answer in answers),
-            "notes": [note for answer in answers for note in answer.notes],
+            "prompt_tokens": _total([*(answer.prompt_tokens for answer in answers), *_letter_tokens(letters)]),
+            "answer_tokens": _total([answer.answer_tokens for answer in answers]),
+            "seconds": sum(answer.seconds for answer in answers) + (letters.seconds if letters else 0.0),
+            "notes": [
+                *(note for answer in answers for note in answer.notes),
+                *(f"letters: {note}" for note in (letters.notes if letters else ())),
+            ],
         }
         return read(asked, self.settings.min_letter_mass)
 
-    def supplement(self, clip: Clip, row: Row) -> Row:
-        """Ask again for the prediction and the action where a judgement lacks them; whatever it says stays.
+    def supplement(self, clip: Clip, row: Row, settings_hash: str) -> Row:
+        """Ask again for the prediction and the action where a judgement lacks them; whatever it says stays, and the
+        cost of the second pass is added.
 
         Raises:
+            InputError: another model, prompt or setting than this one's judged the clip.
             VideoError, BackendError: as `judge`.
         """
+        mine = {
+            "model_id": self.model.model_id,
+            "model_revision": self.model.model_revision,
+            "adapter": self.model.adapter,
+            "prompt_hash": self.prompt_hash,
+            "settings_hash": settings_hash,
+        }
+        others = [f"{name} {row[name]}, now {value}" for name, value in mine.items() if row[name] != value]
+        if others:
+            raise InputError(
+                f"{clip.clip_id}: a second pass would mix two judges ({'; '.join(others)}); materialise reason_outputs "
+                "first"
+            )
         if row["outcome"] != "severity":
             return row
         said = Assessment(**{name: row[name] for name in Assessment.model_fields if row[name] is not None})
@@ -140,11 +157,27 @@ class ClipJudge:
             return row
         prompt = prompts.supplement_prompt(said, thinking=self.settings.thinking)
         answer = self.model.answer(clip.path, clip.duration_sec, prompt, self._sampling(0), missing)
-        asked = row | {"supplement_text": answer.text, "notes": [*(row["notes"] or []), *answer.notes]}
+        asked = row | {
+            "supplement_text": answer.text,
+            "notes": [*(row["notes"] or []), *(f"second pass: {note}" for note in answer.notes)],
+            "prompt_tokens": _total([row["prompt_tokens"], answer.prompt_tokens]),
+            "answer_tokens": _total([row["answer_tokens"], answer.answer_tokens]),
+            "seconds": row["seconds"] + answer.seconds,
+        }
         return read(asked, self.settings.min_letter_mass)
 
     def _sampling(self, number: int) -> Sampling:
         return Sampling(self.settings.temperatures[number], self.settings.seed + number)
+
+
+def _letter_tokens(letters: LetterReading | None) -> list[int | None]:
+    return [] if letters is None else [letters.prompt_tokens]
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    """The sum of what was counted; None where nothing was."""
+    counted = [count for count in counts if count is not None]
+    return sum(counted) if counted else None
 
 
 def read(row: Row, min_letter_mass: float) -> Row:

@@ -28,6 +28,7 @@ from autorisk_dagster.reasoning.vlm import Answer, LetterReading, Sampling
 from autorisk_dagster.video.clips import Mp4Writer
 
 URL_VARIABLE, KEY_VARIABLE = "COSMOS_NIM_URL", "COSMOS_NIM_API_KEY"
+THINK, END_OF_THINK = "<think>", "</think>"
 MAX_REPLY_CHARS = 200_000  # 100 times a long answer; more is a server gone astray
 _JPEG_QUALITY = 90
 _TOP_LOG_PROBABILITIES = 20  # as many as the protocol gives
@@ -110,6 +111,8 @@ class ServedModel:
         thoughts = getattr(choice.message, "reasoning", None) or getattr(choice.message, "reasoning_content", None)
         content = choice.message.content or ""
         text = f"<think>\n{thoughts}\n</think>\n\n{content}" if thoughts else content
+        if prompt.thinking and choice.finish_reason == "length" and _is_open_thought(content):
+            text = f"<think>\n{text}"  # the tag stood in the prompt: a draft in it is no answer
         notes = []
         if len(text) > MAX_REPLY_CHARS:
             text, notes = text[:MAX_REPLY_CHARS], [f"answer of {len(text)} characters cut to {MAX_REPLY_CHARS}"]
@@ -131,6 +134,7 @@ class ServedModel:
 
         A letter that is not among the tokens given is less probable than all of them: it counts as never.
         """
+        began = time.monotonic()
         reply = self._ask(
             messages=self._messages(clip, duration_sec, prompt),
             temperature=0.0,
@@ -143,7 +147,11 @@ class ServedModel:
         if found is None or not found.content:
             return None
         by_token = {entry.token.strip(): entry.logprob for entry in reversed(found.content[0].top_logprobs)}
-        return LetterReading({severity: by_token.get(letter, -float("inf")) for letter, severity in LETTERS.items()})
+        return LetterReading(
+            {severity: by_token.get(letter, -float("inf")) for letter, severity in LETTERS.items()},
+            prompt_tokens=reply.usage.prompt_tokens if reply.usage else None,
+            seconds=time.monotonic() - began,
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -211,6 +219,11 @@ class ServedModel:
             {"role": "system", "content": [{"type": "text", "text": prompt.system}]},
             {"role": "user", "content": [*media, {"type": "text", "text": prompt.user}]},
         ]
+
+
+def _is_open_thought(content: str) -> bool:
+    """A text that was cut and is neither JSON, fenced or not, nor behind a thought that was ended."""
+    return END_OF_THINK not in content and THINK not in content and not content.lstrip().startswith(("{", "```", "~~~"))
 
 
 def _first_choice(reply: Any) -> Any:

@@ -237,12 +237,25 @@ def test_answers_are_read_again_without_a_model(batch: Batch, work: dict[str, in
 def test_a_second_pass_asks_only_where_something_is_missing(batch: Batch, work: dict[str, int]) -> None:
     assert batch.run(KEYS[0], KEYS[0]).success
     table = batch.table(KEYS[0])
+    said = '{"severity": "HIGH", "causal_reasoning": "It brakes."}'  # of the first clip; what is missing is asked for
+    votes = [{"temperature": 1.0, "severity": "HIGH", "raw_text": said}]
+    rows = [row | ({"votes": votes} if number == 0 else {}) for number, row in enumerate(table.iter_rows(named=True))]
+    batch.store("reason_outputs", KEYS[0], tables.frame(rows, tables.REASON_OUTPUTS))
+    assert batch.run(KEYS[0], KEYS[0], "reparse").success
+    table = batch.table(KEYS[0])
     lacking = pl.any_horizontal(pl.col("short_term_prediction", "recommended_action").is_null())
     wanted = table.filter(lacking).height  # an empty string says nothing, and a random model writes some
+    assert wanted >= 1
     asked = work["answers"]
     assert batch.run(KEYS[0], KEYS[0], "supplement").success
     assert work["answers"] == asked + wanted
     assert batch.table(KEYS[0])["supplement_text"].is_not_null().sum() == wanted
+    # Neither a second supplement nor a judgement of the video asks again, or loses what was supplied.
+    supplemented = batch.table(KEYS[0])
+    for mode in ("supplement", "judge"):
+        assert batch.run(KEYS[0], KEYS[0], mode).success
+        assert batch.table(KEYS[0]).equals(supplemented)
+    assert work["answers"] == asked + wanted
 
 
 def test_a_served_model_gives_the_same_table(

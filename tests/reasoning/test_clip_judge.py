@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autorisk_dagster import tables
+from autorisk_dagster.errors import InputError
 from autorisk_dagster.reasoning.clip_judge import Clip, ClipJudge, JudgeSettings, read, supplied
 from autorisk_dagster.reasoning.prompts import Prompt
 from autorisk_dagster.reasoning.schema import ASKED, SUPPLEMENTED
@@ -138,13 +139,32 @@ def test_a_second_pass_supplies_only_what_is_missing() -> None:
     judge = ClipJudge(model, JudgeSettings())
     row = judge.judge(CLIP, SETTINGS)
     assert row["short_term_prediction"] is None
-    supplemented = judge.supplement(CLIP, row)
+    supplemented = judge.supplement(CLIP, row, SETTINGS)
     assert supplemented["short_term_prediction"] == "It stops."
     assert supplemented["recommended_action"] is None  # a blank is no action
     assert (supplemented["severity"], supplemented["causal_reasoning"]) == ("HIGH", "Because of HIGH.")
     assert model.asked[1][2] == SUPPLEMENTED
     assert read(supplemented, 0.5) == supplemented  # and stays when the answers are read again
-    assert judge.supplement(CLIP, judged(Scripted([said("HIGH")])))["supplement_text"] is None  # nothing was missing
+    assert (supplemented["prompt_tokens"], supplemented["answer_tokens"], supplemented["seconds"]) == (200, 20, 1.0)
+    whole = judged(Scripted([said("HIGH")]))
+    assert judge.supplement(CLIP, whole, SETTINGS) == whole  # nothing was missing
+
+
+@pytest.mark.parametrize("change", [{"model_revision": "r2"}, {"adapter": "fleet@1"}, {"model_id": "scripted-2"}])
+def test_a_second_pass_of_another_judge_is_refused(change: dict[str, Any]) -> None:
+    row = judged(Scripted([said("HIGH", recommended_action=None)]))
+    other = ClipJudge(Scripted([said("HIGH")], **change), JudgeSettings())
+    with pytest.raises(InputError, match=f"mix two judges.*{next(iter(change))}.*materialise reason_outputs first"):
+        other.supplement(CLIP, row, SETTINGS)
+    with pytest.raises(InputError, match=f"settings_hash {SETTINGS}, now other"):
+        ClipJudge(Scripted([]), JudgeSettings()).supplement(CLIP, row, "other")
+
+
+def test_the_letters_are_paid_for_and_their_notes_are_told() -> None:
+    reading = replace(letters(HIGH=0.9), prompt_tokens=70, seconds=0.25, notes=("shown smaller",))
+    row = judged(Scripted([said("HIGH"), said("HIGH")], reading), temperatures=(0.6, 0.6))
+    assert (row["prompt_tokens"], row["answer_tokens"], row["seconds"]) == (270, 20, 1.25)
+    assert row["notes"] == ["letters: shown smaller"]
 
 
 def test_reading_again_needs_no_model_and_changes_nothing_by_itself() -> None:

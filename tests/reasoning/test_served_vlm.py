@@ -23,6 +23,7 @@ pytest.importorskip("openai", reason="the served back end needs the extra `model
 
 from autorisk_dagster.errors import BackendError
 from autorisk_dagster.reasoning import prompts
+from autorisk_dagster.reasoning.parsing import parse_assessment
 from autorisk_dagster.reasoning.schema import SUPPLEMENTED, answer_schema
 from autorisk_dagster.reasoning.served_vlm import KEY_VARIABLE, ServedModel, ServedModelSettings
 from autorisk_dagster.reasoning.vlm import Sampling
@@ -117,6 +118,7 @@ def test_letters_come_from_the_first_tokens_log_probabilities(clip: Path) -> Non
     assert reading.share("HIGH") == pytest.approx(0.6 / 0.9)
     assert reading.log_probability["NONE"] == -math.inf  # not among the tokens given
     assert (script.asked[0]["max_tokens"], script.asked[0]["top_logprobs"]) == (1, 20)
+    assert reading.prompt_tokens == 1000 and reading.seconds > 0
 
 
 def test_an_endpoint_without_log_probabilities_measures_nothing(clip: Path) -> None:
@@ -175,6 +177,22 @@ def test_no_content_is_an_answer_that_cannot_be_read_not_an_error(clip: Path) ->
 def test_an_answer_cut_by_its_length_says_so(clip: Path) -> None:
     with serving(Script([reply('{"severity": "HI', finish="length")])) as url:
         assert client(url).answer(clip, 2.0, PROMPT, SAMPLING).notes == ("cut off at 4096 tokens",)
+
+
+@pytest.mark.parametrize(
+    ("content", "severity"),
+    [
+        ('The van... at first {"severity": "LOW"}, but then', None),  # a draft: the template opened the thought
+        ('The van pulls in.</think>\n{"severity": "HIGH", "haz', "HIGH"),
+        ('{"severity": "HIGH", "haz', "HIGH"),
+        ('```json\n{"severity": "HIGH", "haz', "HIGH"),
+        ('<think>\nAt first {"severity": "LOW"}, but', None),
+    ],
+)
+def test_a_draft_in_thoughts_that_were_cut_is_no_answer(clip: Path, content: str, severity: str | None) -> None:
+    with serving(Script([reply(content, finish="length")])) as url:
+        read = parse_assessment(client(url).answer(clip, 2.0, PROMPT, SAMPLING).text).assessment
+    assert (read.severity if read else None) == severity
 
 
 def test_a_server_gone_astray_does_not_fill_the_disk(clip: Path) -> None:

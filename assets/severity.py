@@ -1,5 +1,7 @@
 """Severity: the reasoner's word, corrected by the measured signals, and the order in which to look."""
 
+from urllib.parse import quote
+
 import dagster as dg
 import polars as pl
 
@@ -100,10 +102,7 @@ def severity_ranking(
         {
             "clips": table.height,
             "worst_severity": worst_severity(table) or "none judged",
-            "lineage": dg.MetadataValue.md(
-                "[from a severity back to the frames]"
-                "(/assets/severity_ranking?view=lineage&lineageScope=upstream&lineageDepth=8)"
-            ),
+            "lineage": _lineage(table),
             "worst_clip": animation(table["clip_id"][0], preview) if preview else "no clip",
             "play": media_links(
                 (f"{row['rank']}. {row['severity'] or 'NOT JUDGED'}: {row['clip_id']}", paths[row["clip_id"]])
@@ -121,3 +120,13 @@ def severity_ranking(
 
 def _adopted(clips: int, table: pl.DataFrame, *, made: bool) -> str:
     return f"{clips} of {table.height} clips" if made else "none: correction_parameters was never made"
+
+
+def _lineage(ranking: pl.DataFrame, shown: int = 12) -> dg.MarkdownMetadataValue:
+    """Links to the pages that lead each severity back to its frames, where `autorisk ui` serves the UI."""
+    links = [
+        f"- [{row['severity'] or 'NOT JUDGED'}: {row['clip_id']}](/lineage/{quote(row['clip_id'])})"
+        for row in ranking.head(shown).iter_rows(named=True)
+    ]
+    graph = "- [the graph](/assets/severity_ranking?view=lineage&lineageScope=upstream&lineageDepth=8)"
+    return dg.MetadataValue.md("\n".join([*links, graph]))

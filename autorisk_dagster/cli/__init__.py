@@ -8,6 +8,7 @@ from autorisk_dagster.cli.auditing import audit
 from autorisk_dagster.cli.doctor import doctor
 from autorisk_dagster.cli.exporting import export
 from autorisk_dagster.cli.jobs import job
+from autorisk_dagster.cli.lineage import lineage
 from autorisk_dagster.cli.processing import demo, ingest, run, status
 from autorisk_dagster.cli.reviewing import label, labels, review
 from autorisk_dagster.cli.searching import search
@@ -34,6 +35,7 @@ for command in (
     review,
     dashboard,
     search,
+    lineage,
     ui,
     verifier,
     audit,

@@ -1,4 +1,6 @@
-"""Dagster's webserver with the media store under /media, read-only: what `autorisk ui` starts.
+"""Dagster's webserver with the media store under /media and every severity's lineage under /lineage, read-only.
+
+What `autorisk ui` starts.
 
 Files go out with range requests, so that clips can be wound; nothing outside the folder goes out, by whatever path or
 link, and nothing whose name begins with a dot.
@@ -10,12 +12,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
-from starlette.routing import Mount
+from starlette.responses import HTMLResponse, PlainTextResponse
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from autorisk_dagster.cli.lineage import lineage_of, page_of
+from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.paths import data_folder
 
 if TYPE_CHECKING:
+    import dagster as dg
+    from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
     from starlette.types import Scope
@@ -66,6 +73,19 @@ def media_route() -> Mount:
     return Mount("/media", MediaFiles(directory=data_folder() / "media"), name="media")
 
 
+def lineage_route(instance: dg.DagsterInstance) -> Route:
+    """The page of one clip's lineage, made anew each time it is opened."""
+
+    def page(request: Request) -> Response:  # not async: it reads files, and runs beside the others
+        try:
+            found = lineage_of(request.path_params["clip_id"], instance)
+            return HTMLResponse(page_of(found), headers=HEADERS)
+        except AutoRiskError as error:
+            return PlainTextResponse(str(error), status_code=404, headers=HEADERS)
+
+    return Route("/lineage/{clip_id}", page, methods=["GET"], name="lineage")
+
+
 def main() -> None:
     """Dagster's own command line, with a webserver that has the mount."""
     import dagster_webserver.app
@@ -74,7 +94,7 @@ def main() -> None:
 
     class MediaWebserver(DagsterWebserver[Any, Any]):
         def build_routes(self) -> list[BaseRoute]:
-            return [media_route(), *super().build_routes()]  # type: ignore[no-untyped-call]
+            return [media_route(), lineage_route(self._process_context.instance), *super().build_routes()]  # type: ignore[no-untyped-call]
 
     # The one place where Dagster's command line names its webserver.
     dagster_webserver.app.DagsterWebserver = MediaWebserver  # type: ignore[attr-defined]

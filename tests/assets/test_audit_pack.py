@@ -16,15 +16,20 @@ import dagster as dg
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from assets.handover import Handover
 from assets.tabulate import content_hash
 from autorisk_dagster import tables
 from autorisk_dagster.audit import keys
 from autorisk_dagster.audit.credentials import CLIP_ASSERTION, GENERATED_ASSERTION, read_credential
+from autorisk_dagster.audit.lineage import ASSETS, STEPS
 from autorisk_dagster.audit.reviewed import Review, review_state
 from autorisk_dagster.audit.verify import Verdict, verify_pack
 from autorisk_dagster.cli import main
+from autorisk_dagster.cli.lineage import lineage_of, page_of
+from autorisk_dagster.cli.webserver import lineage_route
 from autorisk_dagster.definitions import defs
 from autorisk_dagster.errors import InputError
 from autorisk_dagster.jobs import PER_VIDEO
@@ -512,6 +517,104 @@ def test_where_faces_are_hidden_the_pack_holds_the_hidden_clips(scratch: House, 
     assert {name.removesuffix(".mp4") for name in listed if name.startswith("clips/")} == {
         f"clips/{c}" for c in evidence
     }
+
+
+def broken(house: House, clip_id: str) -> dict[str, list[str]]:
+    """What does not hold, by step."""
+    found = lineage_of(clip_id, house.instance)
+    return {step.asset: [f.what for f in step.findings if not f.holds] for step in found.steps if not step.holds}
+
+
+def test_a_severity_leads_back_to_the_frames_by_hashes_that_hold(house: House) -> None:
+    for clip_id in clip_ids(house):
+        found = lineage_of(clip_id, house.instance, footage=True)
+        assert found.holds, [finding for finding in found.findings if not finding.holds]
+        assert found.severity == corrected_severity(house, clip_id)
+        assert tuple(step.asset for step in found.steps) == STEPS == ASSETS[:-1]
+        for step in found.steps:
+            assert step.made is not None and step.facts
+            assert step.made.data_version == content_hash(house.table(step.asset))
+            assert set(step.parents) <= set(step.made.inputs)
+            for parent in step.parents:  # what was read is known by the hash that it has on the disk
+                assert step.made.inputs[parent] == content_hash(house.table(parent))
+        tracks = house.table("tracks")
+        ttc = house.table("clip_ttc").filter(pl.col("clip_id") == clip_id).row(0, named=True)
+        if ttc["min_ttc_track_id"] is None:
+            assert found.samples == ()
+            continue
+        assert found.samples[-1].at_sec == ttc["min_ttc_at_sec"]
+        for sample in found.samples:
+            seen = tracks.filter(
+                pl.col("source_frame") == sample.source_frame, pl.col("track_id") == ttc["min_ttc_track_id"]
+            )
+            assert seen.select("x1_px", "y1_px", "x2_px", "y2_px").row(0) == sample.box_px
+            assert seen.item(0, "timestamp_sec") == sample.at_sec
+
+
+def test_what_was_changed_lost_or_made_again_breaks_the_lineage_where_it_stands(scratch: House) -> None:
+    (clip_id, *_) = clip_ids(scratch)
+    assert broken(scratch, clip_id) == {}
+    changed = scratch.table("clip_ttc").with_columns(samples=pl.col("samples") + 1)
+    changed.write_parquet(scratch.path_of("clip_ttc"))
+    assert broken(scratch, clip_id) == {"clip_ttc": ["stored as made"]}
+    clip = scratch.data / "media" / scratch.table("mined_clips").item(0, "clip_path")
+    clip.write_bytes(clip.read_bytes()[:-1])
+    assert broken(scratch, clip_id)["mined_clips"] == ["clip's file"]
+    tracks = scratch.table("tracks").with_columns(confidence=pl.lit(0.5))
+    store(scratch, "tracks", tracks.to_dicts(), code_version="of yesterday")
+    after = broken(scratch, clip_id)
+    assert after["tracks"] == ["by today's code"]
+    for step in ("mined_clips", "clip_ttc", "conflict_measures", "reason_outputs"):
+        assert "from tracks" in after.get(step, ()) or "tracks" not in defs_parents(step), step
+    scratch.path_of("corrected_severities").unlink()
+    assert broken(scratch, clip_id)["corrected_severities"] == ["stored"]
+    gone = lineage_of(clip_id, scratch.instance)
+    assert gone.severity is None and gone.trouble is not None and "corrected_severities" in gone.trouble
+
+
+def defs_parents(asset: str) -> set[str]:
+    return {key.to_user_string() for key in defs().resolve_asset_graph().get(dg.AssetKey(asset)).parent_keys}
+
+
+def test_a_severity_that_does_not_follow_from_what_was_read_is_said(scratch: House) -> None:
+    (clip_id, *_) = clip_ids(scratch)
+    rows = scratch.table("corrected_severities").with_columns(severity=pl.lit("LOW").cast(tables.SEVERITY)).to_dicts()
+    wrong = [row | {"severity": "LOW" if row["severity"] != "LOW" else "HIGH", "rule": None} for row in rows]
+    made = scratch.definitions.resolve_asset_graph().get(dg.AssetKey("corrected_severities")).code_version
+    store(scratch, "corrected_severities", wrong, code_version=made)  # as if the code that applies the rules were wrong
+    found = lineage_of(clip_id, scratch.instance)
+    assert not found.holds and "corrected_severities again" in str(found.trouble)
+
+
+def test_the_page_and_the_command_say_the_same(scratch: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (clip_id, *_) = clip_ids(scratch)
+    monkeypatch.setenv("DAGSTER_HOME", scratch.instance.root_directory)
+    client = TestClient(Starlette(routes=[lineage_route(scratch.instance)]), base_url="http://127.0.0.1")
+    page = client.get(f"/lineage/{clip_id}")
+    assert page.status_code == 200 and page.headers["x-content-type-options"] == "nosniff"
+    found = lineage_of(clip_id, scratch.instance)
+    assert page.text == page_of(found)
+    assert f"all {len(found.findings)} checks hold" in page.text
+    assert page.text.count("data:image/jpeg;base64,") >= 1
+    for step in found.steps:
+        assert step.made is not None
+        assert f"/assets/{step.asset}?" in page.text and f"/runs/{step.made.run_id}" in page.text
+    told = CliRunner().invoke(main, ["lineage", clip_id, "--html", str(tmp_path / "page.html")])
+    assert told.exit_code == 0 and f"{len(found.findings)} of {len(found.findings)} checks hold" in told.output
+    assert (tmp_path / "page.html").read_text("utf-8") == page.text
+    table = scratch.table("tracks").with_columns(confidence=pl.lit(0.25))
+    table.write_parquet(scratch.path_of("tracks"))
+    told = CliRunner().invoke(main, ["lineage", clip_id])
+    assert told.exit_code == 3 and "the stored table was changed since" in told.output
+    assert "does not hold" in client.get(f"/lineage/{clip_id}").text
+
+
+@pytest.mark.parametrize("name", ["nope", "%2e%2e%2fsources", "a-c01", "<script>-c01", "x" * 3000])
+def test_no_clip_no_page(house: House, name: str) -> None:
+    client = TestClient(Starlette(routes=[lineage_route(house.instance)]), base_url="http://127.0.0.1")
+    answer = client.get(f"/lineage/{name}")
+    assert answer.status_code == 404 and answer.headers["content-type"].startswith("text/plain")
+    assert client.get(f"/lineage/{house.key}-c99").status_code == 404
 
 
 def test_the_command_builds_signs_and_tells(scratch: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,11 +90,14 @@
         h("section", { class: "wide" }, h("h3", {}, "What comes next (prediction)"), ...films(clip, "predict", "predict_videos")),
         h("section", { class: "wide" }, h("h3", {}, "Danger and safe: no reaction, and the right one"), ...films(clip, "counterfactuals", "counterfactuals")),
         h("section", { class: "wide" }, h("h3", {}, "Clips like this one"), likeThis(row)),
-        h("section", { class: "wide" }, h("h3", {}, "Provenance"), h("dl", { class: "facts-list" }, fact("clip (SHA-256)", clip.sha256), fact("mined by", `${clip.raised_by[0]} (${Math.round(100 * clip.raised_by[1])} % of the score), peak at ${clock(clip.peak)}`), fact("label", clip.label && Object.entries(clip.label).map(([name, value]) => `${name.replace("_", " ")} ${value}`).join(", ")), ...(judged?.made_by ?? []).map(([name, value]) => fact(name, value)), fact("whole video", clip.urls.report && h("a", { href: clip.urls.report }, "safety report")), fact("in plain words", clip.urls.narrative ? h("a", { href: clip.urls.narrative }, "narrative for the safety manager") : h("span", {}, "not made: ", h("code", {}, "safety_narrative"))))),
+        h("section", { class: "wide" }, h("h3", {}, "Provenance"), h("dl", { class: "facts-list" }, fact("what it rests on", lineage(clip.id)), fact("clip (SHA-256)", clip.sha256), fact("mined by", `${clip.raised_by[0]} (${Math.round(100 * clip.raised_by[1])} % of the score), peak at ${clock(clip.peak)}`), fact("label", clip.label && Object.entries(clip.label).map(([name, value]) => `${name.replace("_", " ")} ${value}`).join(", ")), ...(judged?.made_by ?? []).map(([name, value]) => fact(name, value)), fact("whole video", clip.urls.report && h("a", { href: clip.urls.report }, "safety report")), fact("in plain words", clip.urls.narrative ? h("a", { href: clip.urls.narrative }, "narrative for the safety manager") : h("span", {}, "not made: ", h("code", {}, "safety_narrative"))))),
       ),
     );
     stage.drawCharts.forEach((drawing) => drawing());
   }
+
+  // Its page is made by the server of `autorisk ui`; from a folder, or another web server, there is only the command.
+  const lineage = (id) => (location.pathname.startsWith("/media/fleet/") ? h("a", { href: `/lineage/${encodeURIComponent(id)}` }, "from the severity back to the frames") : h("code", {}, `autorisk lineage ${id}`));
 
   function said(clip, reason) {
     if (!reason) return [h("h3", {}, "What was said"), unmade("reason_outputs", clip.video)];

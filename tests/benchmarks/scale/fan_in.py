@@ -1,0 +1,29 @@
+"""One measured process: `python -m tests.benchmarks.scale.fan_in ASSET group|collect`.
+
+Reads an asset's table over all videos as an asset over the fleet does; `group` streams a count by severity, `collect`
+takes every row into memory.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import dagster as dg
+import polars as pl
+
+from autorisk_dagster.io import FrameStore
+from autorisk_dagster.paths import data_folder
+from autorisk_dagster.sources import SourceLedger
+
+
+def main() -> None:
+    asset, how = sys.argv[1:]
+    store = FrameStore(base_dir=str(data_folder() / "tables")).create_io_manager(dg.build_init_resource_context())
+    fleet = store.read_fleet(asset, SourceLedger(data_folder() / "sources").keys())
+    rows = fleet.rows.group_by("severity").agg(pl.len()) if how == "group" else fleet.rows
+    found = rows.collect(engine="streaming")
+    print(fleet.coverage()["videos"], found.height)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""What is measured on a project of N videos: ticks, the UI's queries, commands, the reading of the fleet's tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.benchmarks.scale.front_end import Webserver
+from tests.benchmarks.scale.meter import Cost, measure, measure_command
+from tests.benchmarks.scale.project import Project, put_footage
+
+CLI = ("-c", "from autorisk_dagster.cli import main; main()")
+EVENTS = ["MATERIALIZATION", "OBSERVATION", "FAILED_TO_MATERIALIZE"]
+LATEST = 50  # rows of a page in the front end
+ASSET = "safety_report"
+
+PAGES = {
+    "asset graph: the code location's assets": "LocationWorkspaceAssetsQuery",
+    "asset graph: state of the 20 assets": "AssetGraphLiveQuery",
+    "asset graph: staleness of the 20 assets": "AssetStaleStatusDataQuery",
+    "asset graph: health of the 20 assets": "AssetHealthQuery",
+    "asset catalogue": "AssetCatalogTableQuery",
+    "asset page: definition": "AssetViewDefinitionQuery",
+    "asset page: latest metadata": "AssetOverviewMetadataEventsQuery",
+    "asset page: 50 latest events": "RecentAssetEventsQuery",
+    "asset page: state of its partitions": "PartitionHealthQuery",
+    "asset page: one partition": "AssetPartitionDetailQuery",
+    "asset page: staleness of one partition": "AssetPartitionStaleQuery",
+    "asset page: its checks": "AssetChecksQuery",
+    "runs page: 30 latest": "RunsFeedRootQuery",
+    "runs page: counts": "RunFeedTabsCountQuery",
+}
+QUERIES = tuple(PAGES.values())
+
+Measured = tuple[str, Cost, dict[str, Any]]
+
+
+def ticks(project: Project, instance: Any, servers: tuple[int, ...], times: int) -> Iterator[Measured]:
+    """The schedule first, so that its first tick finds Dagster's own caches as a day's runs left them."""
+    import dagster as dg
+
+    from autorisk_dagster.definitions import defs
+    from autorisk_dagster.schedules import nightly_fleet_batch
+    from autorisk_dagster.sensors import inbox
+
+    repository = defs().get_repository_def()
+    night = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
+    found: dict[str, Any] = {}
+
+    def schedule_tick() -> None:
+        with dg.build_schedule_context(instance, scheduled_execution_time=night, repository_def=repository) as context:
+            found["result"] = nightly_fleet_batch.evaluate_tick(context)
+
+    cursor: list[str | None] = [None]
+
+    def sensor_tick() -> None:
+        with dg.SensorEvaluationContext(
+            instance_ref=instance.get_ref(), instance=instance, cursor=cursor[0], repository_def=repository
+        ) as context:
+            found["result"] = inbox.evaluate_tick(context)
+        cursor[0] = found["result"].cursor
+
+    for number in range(times + 1):
+        cost = measure(schedule_tick, servers)
+        requested = len(found["result"].run_requests or [])
+        yield ("nightly tick, first" if number == 0 else "nightly tick", cost, {"requested": requested})
+    cursor[0] = str(10**12)  # everything that is known was done
+    for _ in range(times):
+        yield "inbox tick, nothing new", measure(sensor_tick, servers), {}
+    with_new = len(project.keys) + 1_000_000
+    cursor[0] = str(_last_action(project))
+    for _ in range(times):
+        put_footage(project, range(with_new, with_new + 100))
+        with_new += 100
+        yield "inbox tick, 100 new", measure(sensor_tick, servers), {"requested": len(found["result"].run_requests)}
+
+
+def _last_action(project: Project) -> int:
+    import sqlite3
+
+    with sqlite3.connect(project.data / "inbox" / "seen.sqlite") as database:
+        return int(database.execute("SELECT coalesce(max(number), 0) FROM action").fetchone()[0])
+
+
+def pages(project: Project, server: Webserver, servers: tuple[int, ...], times: int) -> Iterator[Measured]:
+    """What the UI asks for its pages, one query at a time."""
+    from autorisk_dagster.jobs import PER_VIDEO
+
+    keys = [{"path": [name]} for name in PER_VIDEO]
+    one: dict[str, Any] = {"assetKey": {"path": [ASSET]}}
+    assets, partition = {"assetKeys": keys}, one | {"partitionKey": project.keys[0]}
+    latest = one | {"limit": LATEST, "eventTypeSelectors": EVENTS}
+    variables: dict[str, dict[str, Any]] = {
+        "LocationWorkspaceAssetsQuery": {"name": _location(server)},
+        "AssetGraphLiveQuery": assets,
+        "AssetStaleStatusDataQuery": assets,
+        "AssetHealthQuery": assets,
+        "AssetCatalogTableQuery": {"limit": 1000},
+        "RecentAssetEventsQuery": latest,
+        "AssetPartitionDetailQuery": partition,
+        "AssetPartitionStaleQuery": partition,
+        "RunsFeedRootQuery": {"limit": 30, "view": "ROOTS"},
+        "RunFeedTabsCountQuery": _counted(),
+    }
+    for name, query in PAGES.items():
+        facts: dict[str, Any] = {}
+
+        def ask(query: str = query, facts: dict[str, Any] = facts) -> None:
+            facts["bytes"] = server.ask(query, variables.get(query, one))[1]
+
+        for number in range(times + 1):
+            cost = measure(ask, servers)
+            if number:  # the first loads what the webserver loads once
+                yield name, cost, facts
+
+
+def _counted() -> dict[str, Any]:
+    return {
+        "queuedFilter": {"statuses": ["QUEUED"]},
+        "inProgressFilter": {"statuses": ["STARTED", "STARTING", "CANCELING"]},
+        "view": "ROOTS",
+    }
+
+
+def _location(server: Webserver) -> str:
+    found, _ = server.ask("CodeLocationStatusQuery", {})
+    name: str = found["locationStatusesOrError"]["entries"][0]["name"]
+    return name
+
+
+def commands(project: Project, servers: tuple[int, ...], times: int) -> Iterator[Measured]:
+    """Whole processes: interpreter, imports and all."""
+    for name, arguments in (
+        ("autorisk status", (*CLI, "status")),
+        ("autorisk doctor", (*CLI, "doctor")),
+        ("fan-in: clips by severity", ("-m", "tests.benchmarks.scale.fan_in", "severity_ranking", "group")),
+        ("fan-in: every row of mined_clips", ("-m", "tests.benchmarks.scale.fan_in", "mined_clips", "collect")),
+    ):
+        for _ in range(times):
+            yield name, measure_command(arguments, project.environment(), servers), {}
+
+
+def history_size(project: Project) -> dict[str, int]:
+    """Bytes of each table that is not empty, indexes and out-of-line values included, and of the database."""
+    with project.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT relname, pg_total_relation_size(relid) FROM pg_stat_user_tables WHERE n_live_tup > 0")
+        found = dict(cursor.fetchall())
+        cursor.execute("SELECT pg_database_size('postgres')")
+        return found | {"database": cursor.fetchone()[0]}
+
+
+GROUPS: tuple[Callable[..., Iterator[Measured]], ...] = (ticks, pages, commands)

@@ -206,7 +206,8 @@ def _with_readings(
             after[path] = row = Seen(now, now_sec)
         if reading is None:
             # The sidecar is taken over when it is read, the time of the inode when a problem is tried again.
-            after[path] = replace(row, missing_since_sec=None)
+            if row.missing_since_sec is not None:
+                after[path] = replace(row, missing_since_sec=None)
             continue
         content, problem = reading.fingerprint, reading.problem
         if content is None:

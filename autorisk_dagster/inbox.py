@@ -16,7 +16,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -59,30 +59,32 @@ def list_inbox(folder: Path) -> Listing:
     found: dict[str, os.stat_result] = {}
     unlisted: list[str] = []
     links: list[str] = []
-    for at, folders, names in os.walk(
-        folder, onerror=lambda error: unlisted.append(_relative(Path(error.filename), folder))
-    ):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(at, name)
-            suffix = path.suffix.lower()
-            if name.startswith(".") or (suffix not in VIDEO_SUFFIXES and suffix != ".yaml"):
-                continue
-            try:
-                facts = path.lstat()
-            except FileNotFoundError:  # moved away while the folder was read
-                continue
-            except OSError:
-                unlisted.append(_relative(Path(at), folder))
-                break
-            if stat.S_ISREG(facts.st_mode):
-                found[_relative(path, folder)] = facts
-            elif stat.S_ISLNK(facts.st_mode) and suffix in VIDEO_SUFFIXES:
-                links.append(_relative(path, folder))
+    waiting = [""]  # folders by relative path; plain strings, because a `Path` a file is most of a look at 100,000
+    while waiting:
+        at = waiting.pop()
+        try:
+            with os.scandir(folder / at) as entries:
+                for entry in entries:
+                    relative = f"{at}/{entry.name}" if at else entry.name
+                    suffix = _suffix(entry.name)
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(relative)
+                    elif suffix in VIDEO_SUFFIXES and entry.is_symlink():
+                        links.append(relative)
+                    elif suffix in VIDEO_SUFFIXES or suffix == ".yaml":
+                        with suppress(FileNotFoundError):  # moved away while the folder was read
+                            facts = entry.stat(follow_symlinks=False)
+                            if stat.S_ISREG(facts.st_mode):
+                                found[relative] = facts
+        except OSError:
+            unlisted.append(at or ".")
     files = {}
     for relative, facts in found.items():
-        if PurePosixPath(relative).suffix.lower() in VIDEO_SUFFIXES:
-            beside = found.get(str(PurePosixPath(relative).with_suffix(".yaml")))
+        suffix = _suffix(relative)
+        if suffix in VIDEO_SUFFIXES:
+            beside = found.get(f"{relative[: -len(suffix)]}.yaml")
             mark = f"{beside.st_size}:{beside.st_mtime_ns}:{beside.st_ctime_ns}" if beside else ""
             files[relative] = Listed(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, mark)
     return Listing(files, tuple(unlisted), tuple(sorted(links)))
@@ -188,6 +190,11 @@ class InboxLedger:
 
 def _seen(facts: dict[str, Any]) -> Seen:
     return Seen(**{**facts, "listed": Listed(**facts["listed"])})
+
+
+def _suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return f"{dot}{suffix.lower()}" if stem else ""
 
 
 def _relative(path: Path, folder: Path) -> str:

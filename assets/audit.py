@@ -183,7 +183,7 @@ def audit_pack(
             if table is not None:
                 found[name] = table
                 records[name] = origins.of(name, table, current=False, partitioned=False)
-        review = review_state(review_log(Path(media.root)), found)
+        review = review_state(review_log(media.data.pull("review")), found)
         _refuse_unreviewed(review, profile)
         handover = Handover(media, f"{key}/handed_over", credentials)
         hidden_by = profile.privacy.faces if profile.privacy.hide else None

@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -89,11 +88,11 @@ def fleet_dashboard(
             FleetData(
                 video_ids=registered,
                 store=io_manager,
-                media_exists=lambda relative: media.path(relative).is_file(),
+                media_exists=media.exists,
                 pipeline=_pipeline(context.instance, registered),
                 rules=rules,
                 set_coverage=coverages,
-                verdicts=verdicts(review_log(Path(media.root)).records()),
+                verdicts=verdicts(review_log(media.data.pull("review")).records()),
                 embedder=embedder,
                 generated_at=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             ),
@@ -107,7 +106,7 @@ def fleet_dashboard(
     index = f"{ROOT}/index.html"
     return dg.MaterializeResult(
         metadata={
-            "dashboard": dg.MetadataValue.path(str(media.path(index))),
+            "dashboard": dg.MetadataValue.path(media.url(index)),
             "open": dg.MetadataValue.md(f"[the dashboard](/media/{index}) (where the UI was started by `autorisk ui`)"),
             "clips": written.clips,
             "size_mb": written.size_bytes / 1e6,

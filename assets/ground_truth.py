@@ -1,6 +1,5 @@
 """Ground truth: what people say the clips show."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -47,9 +46,9 @@ def ground_truth(mined_clips: FleetTable, media: MediaStore) -> dg.MaterializeRe
     from autorisk_dagster.review.log import review_log
     from autorisk_dagster.review.verdicts import standings, verdicts
 
-    folder = Path(media.root)
     clips = mined_clips.rows.collect()
     try:
+        folder = media.data.pull("labels", "review")
         sets = [read_set(path) for path in sorted((folder / "labels").glob("*.csv"))]
         log = review_log(folder)
         records = log.records()

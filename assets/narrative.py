@@ -66,7 +66,7 @@ def safety_narrative(
     return dg.MaterializeResult(
         metadata={
             "narrative": dg.MetadataValue.md(found.text),
-            "file": dg.MetadataValue.path(str(media.path(relative))),
+            "file": dg.MetadataValue.path(media.url(relative)),
             "figures": len(found.figures.told),
         },
         check_results=[

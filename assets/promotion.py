@@ -207,6 +207,7 @@ def adapter_promotion(
         decision = gate.decide(comparisons, adapter_shadow, settings)
         if decision.promoted:
             adapters.promote(trainers.folder, _whole(trainers, made))
+            trainers.keep()
         in_use = adapters.promoted_version(trainers.folder)
     except AutoRiskError as error:
         raise failure(error) from error

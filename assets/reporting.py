@@ -118,7 +118,7 @@ def safety_report(
     preview = preview_path(paths[ranked[0]]) if ranked else None
     return dg.MaterializeResult(
         metadata={
-            "report": dg.MetadataValue.path(str(media.path(relative))),
+            "report": dg.MetadataValue.path(media.url(relative)),
             "open": media_links(
                 [
                     ("the report", relative),

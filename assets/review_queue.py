@@ -63,7 +63,7 @@ def review_queue(
             mined_clips,
             near_miss_events,
             calibrations(learned(parameters), profile.correction),
-            _states(reason_outputs, corrected_severities, Path(media.root)),
+            _states(reason_outputs, corrected_severities, media.data.pull("review")),
             profile.review,
         )
     except AutoRiskError as error:

@@ -188,13 +188,15 @@ def _adapter(
     from autorisk_dagster.training.lora import steps_of, train
 
     samples = {split: samples_of(data.filter(pl.col("split") == split), media) for split in ("train", "validation")}
-    checkpoints = trainers.folder / ".checkpoints" / revision
+    folder = trainers.folder
+    checkpoints = folder / ".checkpoints" / revision
     with progress.over(context.log, "training steps", float(steps_of(len(samples["train"]), settings))) as report:
         trained = train(base, samples["train"], samples["validation"], settings, checkpoints, report)
     card = _card(revision, data, settings, base.model_id, base.model_revision, trained)
     adapter = adapters.save_adapter(
-        trainers.folder, card, lambda folder: trained.network.save_pretrained(folder, safe_serialization=True)
+        folder, card, lambda target: trained.network.save_pretrained(target, safe_serialization=True)
     )
+    trainers.keep()
     shutil.rmtree(checkpoints, ignore_errors=True)
     return adapter, False
 

@@ -1,7 +1,6 @@
 """Verification: what a vision-language model says of proposed near misses and gestures."""
 
 import os
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -136,7 +135,7 @@ def gesture_verdicts(media: MediaStore, verifiers: Verifiers) -> dg.MaterializeR
 
     try:
         verifier = verifiers.get(gesture.CONTRACT)
-        table = verify_gestures(Path(media.root) / "gestures", verifier, verifiers.concurrency)
+        table = verify_gestures(media.data.pull("gestures") / "gestures", verifier, verifiers.concurrency)
     except AutoRiskError as error:
         raise failure(error) from error
     log = verifiers.log_path(gesture.CONTRACT.name)

@@ -21,7 +21,7 @@ from autorisk_dagster.jobs import (
     supplement,
     train_adapter,
 )
-from autorisk_dagster.paths import CONFIGS, EMBEDDING_MODEL, data_folder
+from autorisk_dagster.paths import CONFIGS, EMBEDDING_MODEL, data_root, local_folder
 from autorisk_dagster.schedules import nightly_fleet_batch
 from autorisk_dagster.sensors import inbox
 from resources.answers import AnswerStore
@@ -41,7 +41,7 @@ from resources.world_models import WorldModels
 @dg.definitions
 def defs() -> dg.Definitions:
     """Assets from `assets/`, back ends from `resources/`, settings from `configs/` and the environment."""
-    data = data_folder()
+    data, local = data_root(), local_folder()
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets),
         jobs=[
@@ -60,22 +60,20 @@ def defs() -> dg.Definitions:
         sensors=[inbox],
         executor=_executor(),
         resources={
-            "io_manager": FrameStore(base_dir=str(data / "tables")),
-            "media": MediaStore(root=str(data)),
-            "credentials": Credentials(root=str(data)),
+            "io_manager": FrameStore(base_dir=f"{data}/tables"),
+            "media": MediaStore(root=data),
+            "credentials": Credentials(root=str(local)),
             "profiles": Profiles(folder=str(CONFIGS)),
             "detectors": Detectors(device=os.environ.get("AUTORISK_DEVICE", "cpu")),
-            "reasoners": Reasoners.on_this_machine(adapters=str(data / "adapters")),
-            "trainers": Trainers(
-                root=str(data / "adapters"), device=os.environ.get("AUTORISK_TRAINING_DEVICE", "cuda")
-            ),
+            "reasoners": Reasoners.on_this_machine(adapters=f"{data}/adapters"),
+            "trainers": Trainers(root=f"{data}/adapters", device=os.environ.get("AUTORISK_TRAINING_DEVICE", "cuda")),
             "hiders": Hiders(),
             "embedders": Embedders(folder=os.environ.get(EMBEDDING_MODEL, "")),
-            "verifiers": Verifiers.on_this_machine(root=str(data / "verification")),
+            "verifiers": Verifiers.on_this_machine(root=str(local / "verification")),
             "world_models": WorldModels(
-                root=str(data / "world_models"), device=os.environ.get("AUTORISK_DEVICE", "auto")
+                root=str(local / "world_models"), device=os.environ.get("AUTORISK_DEVICE", "auto")
             ),
-            "answers": AnswerStore(root=str(data / "answers")),
+            "answers": AnswerStore(root=f"{data}/answers"),
             "progress": Progress(console=os.environ.get("AUTORISK_PROGRESS") == "1"),
         },
     )

@@ -53,6 +53,17 @@ class StorageError(AutoRiskError):
         super().__init__(f"{path}: no space left to write it. Free space there and run again; what is done is kept")
 
 
+class BucketError(AutoRiskError):
+    """Object storage that refuses what was asked: a bucket, a right or the credentials are missing."""
+
+    def __init__(self, url: str, cause: str, fix: str) -> None:
+        super().__init__(f"{url}: {cause}. Next: {fix}")
+
+
+class BucketUnavailableError(BucketError):
+    """Object storage that does not answer now: the same request may succeed later."""
+
+
 def is_full_disk(error: OSError) -> bool:
     """Whether an operation failed for want of space or quota."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,11 +1,13 @@
 """Tables between assets: one Parquet file per asset and video, whole or not there at all.
 
+They lie in a folder or in a bucket (`autorisk_dagster.storage`). One video's table is read from this disk, of a bucket
+from a copy; a fleet's tables are scanned where they lie, so that of a bucket only the columns asked for are fetched.
+
 dagster-polars 0.27.12 cannot read with polars 2.1, hence this small IO manager on Dagster's `UPathIOManager`.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +17,9 @@ import polars as pl
 from upath import UPath
 
 from autorisk_dagster import tables
-from autorisk_dagster.errors import StorageError, is_full_disk
+from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.storage import Storage, data_storage, open_storage
+from autorisk_dagster.storage.scanning import scan_options
 
 _FILE = "_file"  # column that Polars writes the file's path into
 
@@ -40,40 +44,50 @@ class FleetTable:
 
 
 class FrameStoreIOManager(dg.UPathIOManager):
-    """Writes to a temporary name and moves, so that a killed run leaves no half table under a good name."""
+    """Tables in `storage`; a killed run leaves no half table under a good name."""
 
     extension: str | None = ".parquet"
 
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(base_path=UPath(storage.root))
+        self._storage = storage
+
     def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:
         """Write `obj` at `path`."""
-        self._write(obj, path)
+        self._write(obj, self._relative(path))
         context.add_output_metadata({"dagster/row_count": obj.height})
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:  # noqa: ARG002 - Dagster's signature
+        """Read the table at `path`."""
+        return pl.read_parquet(self._storage.path(self._relative(path)))
+
+    def make_directory(self, path: UPath) -> None:
+        """Nothing: the storage makes its folders."""
+
+    def path_exists(self, path: UPath) -> bool:
+        """Whether there is such a table."""
+        return self._storage.exists(self._relative(path))
 
     def read(self, asset: str, partition: str | None = None) -> pl.DataFrame | None:
         """The stored table of one partition, or of an asset without partitions; None where there is none."""
-        path = self._path_of(asset, partition) if partition else self._base_path.joinpath(f"{asset}{self.extension}")
-        if not path.exists():
-            return None
-        with path.open("rb") as file:
-            return pl.read_parquet(file)
+        path = self._storage.path(table_name(asset, partition))
+        return pl.read_parquet(path) if path.exists() else None
 
     def write(self, asset: str, partition: str, table: pl.DataFrame) -> None:
         """Write one partition's table of a batch, where Dagster's own output would lie."""
-        path = self._path_of(asset, partition)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._write(table, path)
+        self._write(table, table_name(asset, partition))
 
     def read_fleet(self, asset: str, video_ids: Iterable[str]) -> FleetTable:
         """The tables of `asset` of those of `video_ids` that have one."""
         wanted = sorted(video_ids)
-        folder = self._base_path.joinpath(asset)
-        stored = {path.name for path in folder.iterdir()} if folder.exists() else set()
-        found = {key: self._path_of(asset, key) for key in wanted if f"{key}{self.extension}" in stored}
+        stored = set(self._storage.names(asset))
+        found = [key for key in wanted if f"{key}{self.extension}" in stored]
         schema = tables.TABLES[asset]
         if not found:
             return FleetTable(tables.empty({"video_id": pl.String, **schema}).lazy(), (), len(wanted))
         own = {name: kind for name, kind in schema.items() if name != "video_id"}
-        rows = pl.scan_parquet([path.path for path in found.values()], schema=schema, include_file_paths=_FILE)
+        files = [self._storage.url(table_name(asset, key)) for key in found]
+        rows = pl.scan_parquet(files, schema=schema, include_file_paths=_FILE, **scan_options(self._storage))
         key_of_file = pl.col(_FILE).str.extract(rf"([^/\\]+)\{self.extension}$").alias("video_id")
         return FleetTable(rows.select(key_of_file, *own), tuple(found), len(wanted))
 
@@ -85,32 +99,32 @@ class FrameStoreIOManager(dg.UPathIOManager):
             return self.read_fleet(asset, keys)
         return super().load_input(context)
 
-    def _path_of(self, asset: str, partition: str) -> UPath:
-        return self._base_path.joinpath(asset, f"{partition}{self.extension}")
+    def _relative(self, path: UPath) -> str:
+        return str(path).removeprefix(f"{self._storage.root}/")
 
-    def _write(self, obj: pl.DataFrame, path: UPath) -> None:
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    def _write(self, table: pl.DataFrame, relative: str) -> None:
         try:
-            with temporary.open("wb") as file:
-                obj.write_parquet(file)
-            path.fs.mv(temporary.path, path.path)
-        except BaseException as error:
-            temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError) and is_full_disk(error):
-                raise dg.Failure(str(StorageError(path.name))) from error
-            raise
-
-    def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:  # noqa: ARG002 - Dagster's signature
-        """Read the table at `path`."""
-        with path.open("rb") as file:
-            return pl.read_parquet(file)
+            with self._storage.writing(relative) as temporary:
+                table.write_parquet(temporary)
+        except AutoRiskError as error:
+            raise dg.Failure(str(error)) from error
 
 
 class FrameStore(dg.ConfigurableIOManagerFactory[FrameStoreIOManager]):
-    """Parquet tables under `base_dir`: a local folder or any URL that fsspec knows."""
+    """Parquet tables under `base_dir`: a folder, or the URL of a bucket's prefix."""
 
     base_dir: str
 
     def create_io_manager(self, context: dg.InitResourceContext) -> FrameStoreIOManager:  # noqa: ARG002
         """The IO manager of one run."""
-        return FrameStoreIOManager(base_path=UPath(self.base_dir))
+        return FrameStoreIOManager(open_storage(self.base_dir))
+
+
+def table_name(asset: str, partition: str | None) -> str:
+    """Where the table of one partition, or of an asset without partitions, lies among the tables."""
+    return f"{asset}.parquet" if partition is None else f"{asset}/{partition}.parquet"
+
+
+def stored_table(asset: str, partition: str | None) -> pl.DataFrame | None:
+    """A table of the project, for what runs outside of a run; None where there is none."""
+    return FrameStoreIOManager(data_storage().at("tables")).read(asset, partition)

@@ -17,9 +17,9 @@ from autorisk_dagster.errors import InputError, VideoError
 from autorisk_dagster.inbox import InboxLedger, list_inbox, read_file, registered_of
 from autorisk_dagster.jobs import process_video
 from autorisk_dagster.partitions import videos
-from autorisk_dagster.paths import CONFIGS, data_folder
+from autorisk_dagster.paths import CONFIGS, local_folder
 from autorisk_dagster.profile import known_profiles
-from autorisk_dagster.sources import SourceLedger, fingerprint
+from autorisk_dagster.sources import SourceLedger, fingerprint, source_ledger
 
 INBOX_VARIABLE = "AUTORISK_INBOX"
 MAX_ACTIONS = 500  # a tick; of them at most `discovery.MAX_READS` are new in the long run
@@ -38,7 +38,7 @@ def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReaso
     if not named:
         return dg.SkipReason(f"{INBOX_VARIABLE} is not set; it names the folder that footage is copied into")
     folder = Path(named).resolve()
-    sources, ledger = SourceLedger(data_folder() / "sources"), InboxLedger(data_folder() / "inbox" / "seen.sqlite")
+    sources, ledger = source_ledger(), InboxLedger(local_folder() / "inbox" / "seen.sqlite")
     waiting = _look(context, folder, sources, ledger)
     if isinstance(waiting, dg.SkipReason):
         return waiting
@@ -89,7 +89,7 @@ def _apply(action: Action, folder: Path, sources: SourceLedger) -> None:
     else:
         path = folder / action.path
         # What an older version of the project saw has no fingerprint yet.
-        sources.place(action.video_id, path, action.fingerprint or fingerprint(path), action.profile)
+        sources.place(action.video_id, str(path), action.fingerprint or fingerprint(path), action.profile)
 
 
 def _request(action: Action, sources: SourceLedger) -> dg.RunRequest:

@@ -12,14 +12,13 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import os
 import re
-import uuid
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from autorisk_dagster.errors import InputError, VideoError
+from autorisk_dagster.storage import Storage, data_storage
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".ts", ".m2ts", ".mts", ".webm", ".m4v", ".mpg", ".3gp"})
 _CHUNK_BYTES = 1 << 20
@@ -40,6 +39,7 @@ class SourceRecord:
     """One registered video.
 
     Attributes:
+        path: of its file on this machine, or its URL in a bucket
         missing_since: when the inbox saw that its file was gone; None: it was not seen to be gone
         fingerprint: of its footage, 64 hex digits; "": registered when it was not kept yet
     """
@@ -87,15 +87,24 @@ def discover(paths: Iterable[Path]) -> Discovery:
 def fingerprint(path: Path) -> str:
     """SHA-256 over size, head and tail of the file, 64 hex digits: two short reads, whatever its length."""
     try:
-        size = path.stat().st_size
-        digest = hashlib.sha256(str(size).encode())
         with path.open("rb") as file:
-            digest.update(file.read(_CHUNK_BYTES))
-            if size > 2 * _CHUNK_BYTES:
-                file.seek(-_CHUNK_BYTES, os.SEEK_END)
-            digest.update(file.read(_CHUNK_BYTES))
+
+            def read(start: int, stop: int) -> bytes:
+                file.seek(start)
+                return file.read(stop - start)
+
+            return fingerprint_of(path.stat().st_size, read)
     except OSError as error:
         raise VideoError(path, f"cannot be read ({error.strerror})", "Check the path and its permissions.") from error
+
+
+def fingerprint_of(size_bytes: int, read: Callable[[int, int], bytes]) -> str:
+    """`fingerprint` of a content that lies elsewhere; `read(start, stop)` gives its bytes."""
+    digest = hashlib.sha256(str(size_bytes).encode())
+    digest.update(read(0, min(size_bytes, _CHUNK_BYTES)))
+    tail = max(size_bytes - _CHUNK_BYTES, _CHUNK_BYTES)
+    if tail < size_bytes:
+        digest.update(read(tail, size_bytes))
     return digest.hexdigest()
 
 
@@ -116,13 +125,13 @@ def digits_of(video_id: str) -> str:
 
 
 class SourceLedger:
-    """The registered videos, one JSON file each in `folder`.
+    """The registered videos, one JSON file each at the root of `storage`, where every worker finds them.
 
-    The folder is listed once for all that is registered through one ledger object: do not keep one for long.
+    They are listed once for all that is registered through one ledger object: do not keep one for long.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self._of_digits: dict[str, list[str]] | None = None
 
     def register(self, path: Path, profile: str | None = None) -> SourceRecord:
@@ -132,7 +141,7 @@ class SourceLedger:
         alike = self.alike([content])
         known = next((record.video_id for record in alike if record.is_of(content)), None)
         key = known or video_key(path.stem, content, {record.video_id for record in alike})
-        return self.place(key, path, content, profile)
+        return self.place(key, str(path), content, profile)
 
     def alike(self, contents: Iterable[str]) -> list[SourceRecord]:
         """Records whose key has the first digits of one of the fingerprints `contents`, each with its whole fingerprint
@@ -144,25 +153,25 @@ class SourceLedger:
         some = dict.fromkeys(content[:_DIGITS] for content in contents)
         return [_whole(self.get(key)) for digits in some for key in self._of_digits.get(digits, ())]
 
-    def place(self, video_id: str, path: Path, content: str, profile: str | None = None) -> SourceRecord:
-        """Record that the video `video_id`, whose footage was read and has the fingerprint `content`, lies at `path`.
+    def place(self, video_id: str, location: str, content: str, profile: str | None = None) -> SourceRecord:
+        """Record that the video `video_id`, whose footage was read and has the fingerprint `content`, lies at
+        `location`: an absolute path, or a URL in a bucket.
 
         Raises:
             InputError: the video is known, and is other footage.
         """
-        path = path.resolve()
-        if (self._folder / f"{video_id}.json").exists():
-            old = self.get(video_id)
+        old = self._read(video_id)
+        if old is not None:
             if not old.is_of(content):
-                raise InputError(f"{path} is other footage than {video_id}. Register it: autorisk ingest PATH")
+                raise InputError(f"{location} is other footage than {video_id}. Register it: autorisk ingest PATH")
             record = replace(
-                old, path=str(path), profile=profile or old.profile, missing_since=None, fingerprint=content
+                old, path=location, profile=profile or old.profile, missing_since=None, fingerprint=content
             )
             if record == old:
                 return old
         else:
             now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-            record = SourceRecord(video_id, str(path), profile or "default", now, fingerprint=content)
+            record = SourceRecord(video_id, location, profile or "default", now, fingerprint=content)
             if self._of_digits is not None:
                 self._of_digits.setdefault(content[:_DIGITS], []).append(video_id)
         self._write(record)
@@ -174,13 +183,6 @@ class SourceLedger:
         if old.missing_since is None:
             self._write(replace(old, missing_since=since))
 
-    def _write(self, record: SourceRecord) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        target = self._folder / f"{record.video_id}.json"
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-        temporary.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-        temporary.replace(target)
-
     def get(self, video_id: str) -> SourceRecord:
         """The record of one video.
 
@@ -189,19 +191,36 @@ class SourceLedger:
         """
         if not _KEY.fullmatch(video_id):
             raise InputError(f"{video_id!r} is no video key. Register the file with: autorisk ingest PATH")
-        try:
-            values = json.loads((self._folder / f"{video_id}.json").read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"video {video_id} is not registered. Register its file: autorisk ingest PATH") from error
-        return SourceRecord(**values)
+        found = self._read(video_id)
+        if found is None:
+            raise InputError(f"video {video_id} is not registered. Register its file: autorisk ingest PATH")
+        return found
 
     def keys(self) -> list[str]:
         """Keys of every registered video, sorted; no file is opened."""
-        return sorted(path.stem for path in self._folder.glob("[!.]*.json"))
+        names = self._storage.names()
+        return sorted(name.removesuffix(".json") for name in names if name.endswith(".json") and name[0] != ".")
 
     def all(self) -> list[SourceRecord]:
         """Every registered video, by key."""
-        return [self.get(key) for key in self.keys()]
+        found = self._storage.read_all(f"{key}.json" for key in self.keys())
+        return [SourceRecord(**json.loads(found[name])) for name in sorted(found)]
+
+    def missing(self) -> list[str]:
+        """Keys of the videos whose file was seen to be gone, sorted: nothing can be made of them now."""
+        return [record.video_id for record in self.all() if record.missing_since is not None]
+
+    def _read(self, video_id: str) -> SourceRecord | None:
+        content = self._storage.read(f"{video_id}.json")
+        return None if content is None else SourceRecord(**json.loads(content))
+
+    def _write(self, record: SourceRecord) -> None:
+        self._storage.write(f"{record.video_id}.json", json.dumps(asdict(record), indent=1).encode())
+
+
+def source_ledger() -> SourceLedger:
+    """The project's ledger, in the data folder or bucket."""
+    return SourceLedger(data_storage().at("sources"))
 
 
 def _whole(record: SourceRecord) -> SourceRecord:

@@ -1,80 +1,94 @@
-"""Where media lies: a folder for clips, pictures and reports, and the ledger of source videos."""
+"""Where media lies: clips, pictures and reports in the data folder or bucket, and the ledger of source videos."""
 
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import dagster as dg
+from pydantic import PrivateAttr
 
-from autorisk_dagster.errors import InputError, StorageError, VideoError, is_full_disk
+from autorisk_dagster.errors import VideoError
+from autorisk_dagster.footage import footage
 from autorisk_dagster.sources import SourceLedger, fingerprint
+from autorisk_dagster.storage import Storage, open_storage
 
 
 class MediaStore(dg.ConfigurableResource["MediaStore"]):
-    """Files under `root`, addressed by relative path; a file is there whole or not at all."""
+    """Files under `root` (a folder, or the URL of a bucket's prefix), addressed by relative path; a file is there whole
+    or not at all."""
 
     root: str
+
+    _held: ExitStack = PrivateAttr(default_factory=ExitStack)
+    _footage: dict[str, Path] = PrivateAttr(default_factory=dict)  # by location
+
+    @property
+    def data(self) -> Storage:
+        """All data of the project."""
+        return open_storage(self.root)
 
     @property
     def ledger(self) -> SourceLedger:
         """The registered videos."""
-        return SourceLedger(Path(self.root) / "sources")
+        return SourceLedger(self.data.at("sources"))
 
     def source(self, video_id: str) -> Path:
-        """The footage of a registered video.
+        """The footage of a registered video; of footage in a bucket a copy, which stays while the resource is used.
 
         Raises:
             VideoError: it is no longer where it was, or another file lies there now: nothing may be made of footage
                 under the name and hash of other footage.
         """
         record = self.ledger.get(video_id)
-        path = Path(record.path)
+        path = self._footage.get(record.path)
+        if path is None:
+            path = self._footage[record.path] = self._held.enter_context(footage(record.path))
         if not record.is_of(fingerprint(path)):
             raise VideoError(
                 path, f"is no longer the file registered as {video_id}", "Register it: autorisk ingest PATH."
             )
         return path
 
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
+        """Let copies of footage go when room is needed."""
+        self._held.close()
+        self._footage.clear()
+
     def path(self, relative: str) -> Path:
-        """The file behind a table row's relative path.
+        """The file behind a table row's relative path, as it is stored now; of a bucket a copy.
 
         Raises:
             InputError: the path is absolute or leaves the store.
         """
-        pure = PurePosixPath(relative)
-        if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-            raise InputError(f"media path {relative!r} leaves the media store")
-        return Path(self.root).joinpath("media", *pure.parts)
+        return self._media.path(relative)
+
+    def url(self, relative: str) -> str:
+        """Path or URL of a file, for people."""
+        return self._media.url(relative)
+
+    def exists(self, relative: str) -> bool:
+        """Whether there is such a file."""
+        return self._media.exists(relative)
 
     @contextmanager
     def writing(self, relative: str) -> Iterator[Path]:
-        """A temporary path beside the target; renamed on success, removed on any failure."""
-        target = self.path(relative)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{uuid.uuid4().hex}.tmp{target.suffix}")
-        try:
+        """A temporary path on this disk; stored on success, removed on any failure."""
+        with self._media.writing(relative) as temporary:
             yield temporary
-            temporary.replace(target)
-        except OSError as error:
-            if is_full_disk(error):
-                raise StorageError(target) from error
-            raise
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def keep_only(self, folder: str, relative_paths: set[str]) -> int:
         """Delete every file in `folder` that is not in `relative_paths`, left-overs of killed runs included."""
-        keep = {self.path(relative) for relative in relative_paths}
-        removed = 0
-        for path in self.path(folder).glob("*"):
-            if path.is_file() and path not in keep:
-                path.unlink()
-                removed += 1
-        return removed
+        gone = {f"{folder}/{name}" for name in self._media.names(folder)} - relative_paths
+        for relative in gone:
+            self._media.remove(relative)
+        return len(gone)
+
+    @property
+    def _media(self) -> Storage:
+        return self.data.at("media")
 
 
 def sha256_of(path: Path) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import dagster as dg
 
 from autorisk_dagster.errors import BackendError
 from autorisk_dagster.profile import Profile
+from autorisk_dagster.storage import open_storage
 from autorisk_dagster.training.adapters import promoted_folder, read_promoted
 from resources import model_slot
 from resources.machine import REASONER, machine_settings
@@ -106,10 +106,11 @@ class Reasoners(dg.ConfigurableResource["Reasoners"]):
             return ChosenAdapter(wanted)
         if self.adapters is None:
             raise BackendError("reasoner.adapter is promoted, but no folder of adapters is configured")
-        record = read_promoted(Path(self.adapters))
+        folder = open_storage(self.adapters).pull()
+        record = read_promoted(folder)
         if record is None:
             return ChosenAdapter(None)
-        return ChosenAdapter(str(promoted_folder(Path(self.adapters), record)), record.base_revision)
+        return ChosenAdapter(str(promoted_folder(folder, record)), record.base_revision)
 
     def _model(self, profile: Profile) -> VisionLanguageModel:
         """Warm where it has the same weights and shows clips alike; how it is asked may differ between profiles."""

@@ -9,6 +9,7 @@ import dagster as dg
 
 from autorisk_dagster.errors import BackendError
 from autorisk_dagster.profile import TrainingSettings
+from autorisk_dagster.storage import open_storage
 from resources import model_slot
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 class Trainers(dg.ConfigurableResource["Trainers"]):
     """Loads the base that a profile trains, and no other.
 
-    `root` holds the adapters. `device` is a setting of the machine: "cuda", or "cpu", which is asked for by name,
-    because a real model would take weeks on it.
+    `root` (a folder, or the URL of a bucket's prefix) holds the adapters. `device` is a setting of the machine: "cuda",
+    or "cpu", which is asked for by name, because a real model would take weeks on it.
     """
 
     root: str
@@ -27,8 +28,12 @@ class Trainers(dg.ConfigurableResource["Trainers"]):
 
     @property
     def folder(self) -> Path:
-        """Where adapters lie."""
-        return Path(self.root)
+        """The adapters as they are stored now, on this disk; `keep` stores what is changed there."""
+        return open_storage(self.root).pull()
+
+    def keep(self) -> None:
+        """Store what was changed in `folder`."""
+        open_storage(self.root).push()
 
     def base(self, settings: TrainingSettings, adapter: Path | None = None) -> LocalModel:
         """The base of `settings`, with `adapter` over it where one is given; call `release` when done.

@@ -23,6 +23,7 @@ from autorisk_dagster.errors import VideoError
 from autorisk_dagster.inbox import InboxLedger, list_inbox
 from autorisk_dagster.sensors import inbox
 from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.storage.folder import Folder
 from resources.media_store import MediaStore
 
 OLD = 1000  # s, how long ago a settled file of these tests was changed
@@ -118,7 +119,7 @@ class Desk:
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         self.folder, self.data, self.instance = folder / "inbox", folder / "data", instance
         self.folder.mkdir()
-        self.sources = SourceLedger(self.data / "sources")
+        self.sources = SourceLedger(Folder(self.data / "sources"))
         self.cursor: str | None = None
         self.runs: dict[str, str] = {}
         self.reason = ""
@@ -200,7 +201,9 @@ def test_two_cars_whose_footage_shares_stem_and_digits_are_two_videos(
     media = MediaStore(root=str(desk.data))
     assert {media.source(key).read_bytes() for key in keys} == {b"one road", b"elsewher"}
     # the same by hand, in either order, and each keeps its key under another name
-    assert desk.sources.register(second).video_id != SourceLedger(desk.data / "sources").register(first).video_id
+    assert (
+        desk.sources.register(second).video_id != SourceLedger(Folder(desk.data / "sources")).register(first).video_id
+    )
     first.rename(desk.folder / "car1" / "renamed.mp4")
     assert desk.tick() == [] and desk.partitions() == keys
     # a file that is put where the other footage lay is never processed under its name

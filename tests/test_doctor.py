@@ -22,6 +22,7 @@ from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.profile import Profile, ReasonerSettings
 from autorisk_dagster.review.log import review_log
 from autorisk_dagster.sources import SourceLedger, SourceRecord
+from autorisk_dagster.storage.folder import Folder
 
 KEY = "nvapi-do-not-show-me"
 
@@ -196,7 +197,7 @@ def test_a_broken_set_up_says_what_is_broken_how_to_mend_it_and_no_secret(tmp_pa
     (tmp_path / "keys" / "signing.pem").chmod(0o640)
     video = tmp_path / "Drive 1.mp4"
     video.write_bytes(b"no video")
-    key = SourceLedger(broken.data / "sources").register(video, "served").video_id
+    key = SourceLedger(Folder(broken.data / "sources")).register(video, "served").video_id
     broken.home.mkdir()
     shutil.copyfile(CONFIGS / "dagster_local.yaml", broken.home / "dagster.yaml")
     failing = dg.define_asset_job("fail", selection="source_video")

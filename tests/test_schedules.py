@@ -16,6 +16,7 @@ from autorisk_dagster.definitions import defs
 from autorisk_dagster.orphans import PROCESS_TAG, UNFINISHED, this_process
 from autorisk_dagster.schedules import nightly_fleet_batch, videos_to_run
 from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.storage.folder import Folder
 
 TWO_AT_NIGHT = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
 
@@ -48,7 +49,7 @@ def test_a_tick_on_a_real_instance(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AUTORISK_DATA", str(tmp_path))
     torn = tmp_path / "torn.mp4"
     torn.write_bytes(b"no video")
-    key = SourceLedger(tmp_path / "sources").register(torn).video_id
+    key = SourceLedger(Folder(tmp_path / "sources")).register(torn).video_id
     with dg.instance_for_test() as instance:
         assert tick(instance) == "all 0 registered videos are reported or under way"
         instance.add_dynamic_partitions("videos", [key, "new-00000000", "done-00000000"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from autorisk_dagster.errors import InputError, VideoError
 from autorisk_dagster.sources import SourceLedger, discover, fingerprint, video_key
+from autorisk_dagster.storage.folder import Folder
 
 
 def write(path: Path, content: bytes = b"some footage") -> Path:
@@ -42,7 +43,7 @@ def test_a_named_file_is_taken_whatever_it_is_called_and_a_missing_one_is_said(t
 
 
 def test_a_renamed_or_copied_file_is_the_same_video(tmp_path: Path) -> None:
-    ledger = SourceLedger(tmp_path / "sources")
+    ledger = SourceLedger(Folder(tmp_path / "sources"))
     first = ledger.register(write(tmp_path / "drive one.mp4"), "japan")
     again = ledger.register(write(tmp_path / "elsewhere" / "renamed.mp4"))
     assert again.video_id == first.video_id == f"drive-one-{fingerprint(tmp_path / 'drive one.mp4')[:8]}"
@@ -52,7 +53,7 @@ def test_a_renamed_or_copied_file_is_the_same_video(tmp_path: Path) -> None:
 
 
 def test_other_content_under_the_same_name_is_another_video(tmp_path: Path) -> None:
-    ledger = SourceLedger(tmp_path / "sources")
+    ledger = SourceLedger(Folder(tmp_path / "sources"))
     first = ledger.register(write(tmp_path / "drive.mp4"))
     second = ledger.register(write(tmp_path / "drive.mp4", b"other footage"))
     assert first.video_id != second.video_id
@@ -67,17 +68,17 @@ def test_the_fingerprint_sees_the_tail_of_a_large_file(tmp_path: Path) -> None:
 def test_other_footage_is_never_recorded_under_a_known_key(tmp_path: Path) -> None:
     """Two fingerprints with the same 8 digits: before, the second took the first one's place in the ledger."""
     one, other = "0000abcd" + 56 * "1", "0000abcd" + 56 * "2"
-    ledger = SourceLedger(tmp_path / "sources")
-    first = ledger.place(video_key("dashcam", one), write(tmp_path / "dashcam.mp4"), one)
+    ledger = SourceLedger(Folder(tmp_path / "sources"))
+    first = ledger.place(video_key("dashcam", one), str(write(tmp_path / "dashcam.mp4")), one)
     assert first.video_id == "dashcam-0000abcd"
     with pytest.raises(InputError, match="other footage than dashcam-0000abcd"):
-        ledger.place(first.video_id, tmp_path / "dashcam.mp4", other)
+        ledger.place(first.video_id, str(tmp_path / "dashcam.mp4"), other)
     assert video_key("dashcam", other, {first.video_id}) == "dashcam-0000abcd22222222"
-    assert SourceLedger(tmp_path / "sources").alike([other]) == [first] and not first.is_of(other)
+    assert SourceLedger(Folder(tmp_path / "sources")).alike([other]) == [first] and not first.is_of(other)
 
 
 def test_a_record_of_an_older_version_is_told_from_other_footage_by_its_file(tmp_path: Path) -> None:
-    ledger = SourceLedger(tmp_path / "sources")
+    ledger = SourceLedger(Folder(tmp_path / "sources"))
     path = write(tmp_path / "a.mp4")
     record = ledger.register(path)
     kept = tmp_path / "sources" / f"{record.video_id}.json"
@@ -91,12 +92,12 @@ def test_a_record_of_an_older_version_is_told_from_other_footage_by_its_file(tmp
 @pytest.mark.parametrize("key", ["../../etc/passwd", "a/b-12345678", "", "A-12345678", "x-1234567", "-12345678"])
 def test_a_malformed_key_never_becomes_a_path(tmp_path: Path, key: str) -> None:
     with pytest.raises(InputError, match="is no video key"):
-        SourceLedger(tmp_path).get(key)
+        SourceLedger(Folder(tmp_path)).get(key)
 
 
 def test_an_unknown_video_says_how_to_register_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="autorisk ingest"):
-        SourceLedger(tmp_path).get("drive-12345678")
+        SourceLedger(Folder(tmp_path)).get("drive-12345678")
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
@@ -111,5 +112,5 @@ def test_any_file_name_gives_a_key_that_the_ledger_accepts(stem: str, tmp_path_f
         path = write(folder / f"{stem}.mp4")
     except OSError:  # a name that this file system cannot hold
         return
-    ledger = SourceLedger(folder / "sources")
+    ledger = SourceLedger(Folder(folder / "sources"))
     assert ledger.get(ledger.register(path).video_id).path == str(path.resolve())

@@ -10,7 +10,8 @@ import click
 
 from autorisk_dagster.cli.instance import local_instance, shown
 from autorisk_dagster.errors import AutoRiskError
-from autorisk_dagster.paths import data_folder
+from autorisk_dagster.io import stored_table, table_name
+from autorisk_dagster.storage import data_storage
 
 if TYPE_CHECKING:
     from autorisk_dagster.audit.verify import Verification
@@ -29,8 +30,6 @@ def build(videos: tuple[str, ...], unsigned: bool) -> None:
 
     AUTORISK_AUDIT_KEYS names the folder that `autorisk audit keys` made.
     """
-    import polars as pl
-
     from assets.audit import INPUTS
     from autorisk_dagster.cli.processing import execute
     from autorisk_dagster.definitions import defs
@@ -44,7 +43,8 @@ def build(videos: tuple[str, ...], unsigned: bool) -> None:
                 key = _video_key(video)
             except AutoRiskError as error:
                 raise click.ClickException(str(error)) from error
-            missing = [name for name in INPUTS if not _table(name, key).exists()]
+            tables = data_storage().at("tables")
+            missing = [name for name in INPUTS if not tables.exists(table_name(name, key))]
             if missing:
                 failed = True
                 click.echo(
@@ -56,8 +56,11 @@ def build(videos: tuple[str, ...], unsigned: bool) -> None:
                 failed = True
                 click.echo(f"{key}: {error_text}", err=True)
                 continue
-            row = pl.read_parquet(_table("audit_pack", key)).row(0, named=True)
-            click.echo(f"{shown(data_folder() / 'media' / row['pack_path'])}")
+            made = stored_table("audit_pack", key)
+            if made is None:
+                raise click.ClickException(f"{key}: its audit_pack is gone again; build it once more")
+            row = made.row(0, named=True)
+            click.echo(shown(data_storage().at("media").url(row["pack_path"])))
             click.echo(f"  digest {row['pack_digest']}")
             click.echo(f"  {'signed by ' + row['key_id'] if row['key_id'] else 'NOT SIGNED: nobody vouches for it'}")
             click.echo(f"  {row['clips']} clips, {row['files']} files, {row['size_bytes'] / 1e6:.1f} MB")
@@ -125,15 +128,11 @@ def keys(folder: Path, organisation: str) -> None:
     click.echo(f"Sign with it: export {key_files.FOLDER_VARIABLE}={folder.resolve()}")
 
 
-def _table(asset: str, key: str) -> Path:
-    return data_folder() / "tables" / asset / f"{key}.parquet"
-
-
 def _video_key(video: str) -> str:
     from autorisk_dagster.errors import InputError
-    from autorisk_dagster.sources import SourceLedger, fingerprint
+    from autorisk_dagster.sources import fingerprint, source_ledger
 
-    ledger = SourceLedger(data_folder() / "sources")
+    ledger = source_ledger()
     if not Path(video).is_file():
         return ledger.get(video).video_id
     content = fingerprint(Path(video))

@@ -16,9 +16,10 @@ import click
 from autorisk_dagster.doctor import machine, records
 from autorisk_dagster.doctor.finding import Finding, checked, redacted
 from autorisk_dagster.errors import AutoRiskError
-from autorisk_dagster.paths import CONFIGS, ROOT, data_folder
+from autorisk_dagster.paths import CONFIGS, ROOT, data_root, local_folder
 from autorisk_dagster.profile import load_profile
-from autorisk_dagster.sources import SourceLedger, SourceRecord
+from autorisk_dagster.sources import SourceRecord, source_ledger
+from autorisk_dagster.storage import data_storage
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -46,18 +47,20 @@ def doctor(as_json: bool) -> None:
 
 
 def _all_findings() -> list[Finding]:
-    data, environment = data_folder(), os.environ
+    environment = os.environ
     home = Path(environment.get("DAGSTER_HOME", ROOT / ".dagster"))
     found = checked("Python", machine.python_version)
     found += checked("packages", partial(machine.packages, ROOT / "constraints.txt"))
-    found += checked("data folder", partial(machine.data_folder_is_usable, data))
+    if "://" in data_root():
+        found += checked("data bucket", lambda: machine.data_bucket_is_reached(data_storage()))
+    found += checked("data folder", partial(machine.data_folder_is_usable, local_folder()))
     in_order = checked("Dagster home", partial(machine.dagster_home, home))
     found += in_order
     sources: list[SourceRecord] = []
     try:
-        sources = SourceLedger(data / "sources").all()
+        sources = source_ledger().all()
     except (AutoRiskError, ValueError, TypeError, OSError) as error:
-        text = f"{data / 'sources'} holds a record that cannot be read ({type(error).__name__}: {error})"
+        text = f"{data_root()}/sources holds a record that cannot be read ({type(error).__name__}: {error})"
         found.append(Finding("registered videos", "broken", text, "restore it, or remove it and ingest its file again"))
     used = Counter(record.profile for record in sources)
     found += checked("profiles", partial(machine.profiles, CONFIGS, used))
@@ -68,10 +71,10 @@ def _all_findings() -> list[Finding]:
             continue  # told above
         found += checked(f"profile {name}", partial(machine.needs, profile, environment))
     found += checked("audit keys", partial(records.audit_keys, environment))
-    found += checked("review log", partial(records.review_log_is_whole, data))
-    reported = [one.video_id for one in sources if (data / "media" / one.video_id / "report.html").exists()]
+    found += checked("review log", lambda: records.review_log_is_whole(data_storage().pull("review")))
+    reported = [one.video_id for one in sources if data_storage().exists(f"media/{one.video_id}/report.html")]
     found += checked("footage", partial(records.footage, sources, reported))
-    found += checked("inbox", partial(records.inbox_folder, environment, data / "inbox" / "seen.sqlite"))
+    found += checked("inbox", partial(records.inbox_folder, environment, local_folder() / "inbox" / "seen.sqlite"))
     if (home / "dagster.yaml").exists() and all(one.state == "ok" for one in in_order):
         found += checked("Dagster's history", partial(_history, home, sources, bool(environment.get("AUTORISK_INBOX"))))
     return found

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import polars as pl
 
 from autorisk_dagster.cli.instance import shown
-from autorisk_dagster.errors import AutoRiskError
-from autorisk_dagster.paths import data_folder
-from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.errors import AutoRiskError, VideoError
+from autorisk_dagster.footage import footage
+from autorisk_dagster.io import stored_table
+from autorisk_dagster.sources import source_ledger
+from autorisk_dagster.storage import data_storage
 
 if TYPE_CHECKING:
     from autorisk_dagster.reporting.exports import VideoTables
@@ -52,19 +53,23 @@ def _videos(only: tuple[str, ...]) -> Iterator[VideoTables]:
     from autorisk_dagster.reporting.exports import VideoTables
     from autorisk_dagster.video.gps import read_gps
 
-    ledger, folder = SourceLedger(data_folder() / "sources"), data_folder() / "tables"
+    ledger = source_ledger()
     for record in [ledger.get(key) for key in only] if only else ledger.all():
         key = record.video_id
-        if not (folder / "severity_ranking" / f"{key}.parquet").exists():
+        found = {name: stored_table(name, key) for name in ("source_video", *_TABLES)}
+        tables = {name: table for name, table in found.items() if table is not None}
+        if len(tables) < len(found):
             click.echo(f"{key}: not processed yet, left out", err=True)
             continue
-        facts = pl.read_parquet(folder / "source_video" / f"{key}.parquet").row(0, named=True)
+        facts = tables.pop("source_video").row(0, named=True)
         gps = None
-        if Path(record.path).exists():
-            gps = read_gps(Path(record.path), facts["duration_sec"])
-        else:
+        try:
+            with footage(record.path) as path:
+                if not path.exists():
+                    raise VideoError(path, "is gone", "Put it back.")
+                gps = read_gps(path, facts["duration_sec"])
+        except VideoError:
             click.echo(f"{key}: its footage is gone, and with it any GPS", err=True)
-        tables = {name: pl.read_parquet(folder / name / f"{key}.parquet") for name in _TABLES}
         yield VideoTables(video_id=key, video=facts, gps=gps, **tables)
 
 
@@ -73,10 +78,10 @@ def _pictures(videos: list[VideoTables], folder: Path) -> Iterator[tuple[str, st
     from autorisk_dagster.reporting.contact_sheet import thumbnail_jpeg
 
     for data in videos:
-        path = data_folder() / "tables" / "shareable_clips" / f"{data.video_id}.parquet"
-        files = dict(pl.read_parquet(path).select("clip_id", "clip_path").iter_rows()) if path.exists() else {}
+        shared = stored_table("shareable_clips", data.video_id)
+        files = {} if shared is None else dict(shared.select("clip_id", "clip_path").iter_rows())
         for clip in data.mined_clips.iter_rows(named=True):
-            file = data_folder() / "media" / files.get(clip["clip_id"], "missing")
+            file = data_storage().at("media").path(files.get(clip["clip_id"], "missing"))
             if file.is_file():
                 name = f"pictures/{clip['clip_id']}.jpg"
                 (folder / "pictures").mkdir(exist_ok=True)

@@ -38,9 +38,9 @@ def local_instance() -> dg.DagsterInstance:
     return instance
 
 
-def shown(path: Path) -> str:
-    """A path as a person wants it printed: from the current folder where it lies under it."""
+def shown(path: Path | str) -> str:
+    """A path as a person wants it printed: from the current folder where it lies under it; a URL as it is."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return str(Path(path).relative_to(Path.cwd()))
     except ValueError:
         return str(path)

@@ -7,8 +7,7 @@ import click
 from autorisk_dagster.cli.instance import local_instance
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.orphans import PROCESS_TAG, this_process
-from autorisk_dagster.paths import data_folder
-from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.sources import source_ledger
 
 
 @click.command()
@@ -36,7 +35,7 @@ def job(name: str | None, videos: tuple[str, ...], verbose: bool) -> None:
             f"{name} is a job of {'a video' if chosen.partitions_def else 'the fleet'}: {wanted}"
         )
     try:
-        keys: list[str | None] = [SourceLedger(data_folder() / "sources").get(video).video_id for video in videos]
+        keys: list[str | None] = [source_ledger().get(video).video_id for video in videos]
     except AutoRiskError as error:
         raise click.ClickException(str(error)) from error
     failed = []

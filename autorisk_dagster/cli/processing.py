@@ -19,12 +19,14 @@ import polars as pl
 from autorisk_dagster import tables
 from autorisk_dagster.cli.instance import local_instance, shown
 from autorisk_dagster.errors import AutoRiskError, InputError
+from autorisk_dagster.io import stored_table, table_name
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.orphans import PROCESS_TAG, this_process
-from autorisk_dagster.paths import CONFIGS, data_folder
+from autorisk_dagster.paths import CONFIGS, local_folder
 from autorisk_dagster.privacy.retention import swept_files
 from autorisk_dagster.profile import known_profiles, load_profile
-from autorisk_dagster.sources import SourceLedger, SourceRecord, discover
+from autorisk_dagster.sources import SourceRecord, discover, source_ledger
+from autorisk_dagster.storage import data_storage
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -100,7 +102,7 @@ def status() -> None:
 
     from autorisk_dagster.partitions import videos
 
-    records = SourceLedger(data_folder() / "sources").all()
+    records = source_ledger().all()
     keys = [record.video_id for record in records]
     with local_instance() as instance:
         states = {name: instance.get_status_by_partition(dg.AssetKey(name), keys, videos) or {} for name in PER_VIDEO}
@@ -120,7 +122,7 @@ def demo(video: Path | None, verbose: bool) -> None:
     """Run the two samples (or VIDEO): fetch, register, materialise, show the table and the measured accuracy."""
     from autorisk_dagster import samples
 
-    folder = data_folder() / "samples"
+    folder = local_folder() / "samples"
     truth = None
     if video is None:
         try:
@@ -150,7 +152,7 @@ def _register(instance: dg.DagsterInstance, paths: Iterable[Path], profile: str 
     found = discover(paths)
     for path, reason in found.skipped:
         click.echo(f"passed over {path}: {reason}", err=True)
-    ledger = SourceLedger(data_folder() / "sources")
+    ledger = source_ledger()
     records = []
     try:
         if profile is not None:
@@ -245,11 +247,11 @@ def _stored(key: str, asset: str) -> bool:
     """
     if asset in _PAGES:
         return _all_there(key, [f"{key}/{_PAGES[asset]}"])
-    if not (data_folder() / "tables" / asset / f"{key}.parquet").exists():
+    if not data_storage().at("tables").exists(table_name(asset, key)):
         return False
     if asset == "source_video":
         profile: str = _read(key, asset).item(0, "profile")
-        return profile == SourceLedger(data_folder() / "sources").get(key).profile
+        return profile == source_ledger().get(key).profile
     if asset in _FILES:
         table = _read(key, asset)
         if asset in ("predict_videos", "counterfactuals") and (table["outcome"] == "failed").any():
@@ -260,8 +262,8 @@ def _stored(key: str, asset: str) -> bool:
 
 
 def _all_there(key: str, files: Iterable[str]) -> bool:
-    media = data_folder() / "media"
-    missing = {file for file in files if not (media / file).exists()}
+    media = data_storage().at("media")
+    missing = {file for file in files if not media.exists(file)}
     return not missing or missing <= {entry.path for entry in swept_files(media, key)}
 
 
@@ -318,7 +320,7 @@ def _print_results(outcomes: Sequence[Outcome]) -> None:
             str(_read(key, "mined_clips").height),
             Text(worst or "nothing mined", style=_STYLES.get(worst or "", "")),
             str(_read(key, "near_miss_events").filter(pl.col("version") == tables.NEAR_MISS_SHOWN).height),
-            Text(shown(data_folder() / "media" / key / "report.html"), overflow="fold"),
+            Text(shown(data_storage().at("media").url(f"{key}/report.html")), overflow="fold"),
         )
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
@@ -346,9 +348,12 @@ def _print_truth(key: str, truth: ApproachTruth) -> None:
 def _worst(key: str) -> str | None:
     from autorisk_dagster.severity.ranking import worst_severity
 
-    path = data_folder() / "tables" / "severity_ranking" / f"{key}.parquet"
-    return worst_severity(_read(key, "severity_ranking")) if path.exists() else None
+    table = stored_table("severity_ranking", key)
+    return None if table is None else worst_severity(table)
 
 
 def _read(key: str, asset: str) -> pl.DataFrame:
-    return pl.read_parquet(data_folder() / "tables" / asset / f"{key}.parquet")
+    table = stored_table(asset, key)
+    if table is None:
+        raise InputError(f"{key} has no table {asset}. Make it: autorisk run PATH --again")
+    return table

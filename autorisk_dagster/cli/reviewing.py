@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,10 @@ import polars as pl
 
 from autorisk_dagster.cli.instance import shown
 from autorisk_dagster.errors import AutoRiskError, InputError
-from autorisk_dagster.paths import CONFIGS, data_folder
+from autorisk_dagster.io import FrameStoreIOManager
+from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.storage import Storage, data_storage
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -40,11 +43,12 @@ def label(labeller: str, label_set: str | None, videos: tuple[str, ...], port: i
     from autorisk_dagster.reporting.desk.labelling import alone, label_app
     from autorisk_dagster.review.label_sets import set_name
 
-    path = data_folder() / "labels" / f"{label_set or labeller.strip().lower()}.csv"
+    data = data_storage()
     with _explained():
+        path = data.pull("labels", "review") / "labels" / f"{label_set or labeller.strip().lower()}.csv"
         set_name(path)
         with alone(path):
-            desk = label_desk(data_folder(), path, labeller, videos)
+            desk = label_desk(data, path, labeller, videos)
             click.echo(f"{len(desk.clips)} clips; labels go to {shown(path)}", err=True)
             if desk.judged:
                 click.echo(
@@ -56,8 +60,8 @@ def label(labeller: str, label_set: str | None, videos: tuple[str, ...], port: i
             _serve(label_app(desk, token), {token: desk.labeller}, port)
 
 
-def label_desk(data: Path, path: Path, labeller: str, videos: tuple[str, ...] = ()) -> LabelDesk:
-    """The desk of one labeller over the clips of a data folder; `path` is the label set's file."""
+def label_desk(data: Storage, path: Path, labeller: str, videos: tuple[str, ...] = ()) -> LabelDesk:
+    """The desk of one labeller over the clips of a project; `path` is the label set's file, in what `data` pulled."""
     from autorisk_dagster.reporting.desk.labelling import LabelDesk
     from autorisk_dagster.review.log import review_log
 
@@ -66,7 +70,8 @@ def label_desk(data: Path, path: Path, labeller: str, videos: tuple[str, ...] = 
     judged = frozenset(
         str(clip) for table in outputs if table is not None for clip in table["clip_sha256"].drop_nulls()
     )
-    return LabelDesk(path, labeller.strip(), clips, review_log(data), judged)
+    log = review_log(data.pull("review"))
+    return LabelDesk(path, labeller.strip(), clips, log, judged, lambda: data.push("labels", "review"))
 
 
 @click.group()
@@ -82,14 +87,16 @@ def add(file: Path, label_set: str | None) -> None:
     from autorisk_dagster.review.label_file import read_labels, write_labels
     from autorisk_dagster.review.label_sets import set_name
 
-    target = data_folder() / "labels" / f"{label_set or file.stem.lower()}.csv"
+    data = data_storage()
     with _explained():
+        target = data.pull("labels") / "labels" / f"{label_set or file.stem.lower()}.csv"
         set_name(target)
         table = read_labels(file)
         if target.exists():
             raise InputError(f"there is a label set {target.stem} already. Give another name with --set")
-        unknown = sorted(set(table["clip_id"]) - {clip.clip_id for clip in _clips(data_folder())})
+        unknown = sorted(set(table["clip_id"]) - {clip.clip_id for clip in _clips(data)})
         write_labels(target, table)
+        data.push("labels")
     click.echo(f"{table.height} labels taken in as {shown(target)}. Freeze them: autorisk labels freeze {target.stem}")
     if unknown:
         click.echo(f"no such clip now: {', '.join(unknown)}. The set cannot be frozen with them", err=True)
@@ -103,10 +110,14 @@ def freeze(label_set: str) -> None:
     from autorisk_dagster.review import label_sets
     from autorisk_dagster.review.log import review_log
 
-    path = data_folder() / "labels" / f"{label_set}.csv"
-    with _explained(), alone(path):
-        clips = {clip.clip_id: clip.sha256 for clip in _clips(data_folder())}
-        frozen = label_sets.freeze(path, clips, review_log(data_folder()), datetime.now(UTC))
+    data = data_storage()
+    with _explained():
+        folder = data.pull("labels", "review")
+        path = folder / "labels" / f"{label_set}.csv"
+        with alone(path):
+            clips = {clip.clip_id: clip.sha256 for clip in _clips(data)}
+            frozen = label_sets.freeze(path, clips, review_log(folder), datetime.now(UTC))
+            data.push("review", "labels")
     click.echo(f"{label_set}: {len(frozen.clips)} labels frozen at {frozen.frozen_at}, SHA-256 {frozen.file_sha256}")
 
 
@@ -122,8 +133,9 @@ def list_sets() -> None:
 
     table = Table("label set", "labels", "by severity", "labeller", "state")
     with _explained():
-        frozen = freezings(review_log(data_folder()).records())
-    for path in sorted((data_folder() / "labels").glob("*.csv")):
+        folder = data_storage().pull("labels", "review")
+        frozen = freezings(review_log(folder).records())
+    for path in sorted((folder / "labels").glob("*.csv")):
         try:
             found = read_set(path)
         except InputError as error:
@@ -150,7 +162,8 @@ def review(reviewers: tuple[str, ...], verify: bool, port: int) -> None:
     """Serve the page for verdicts: each judged clip with its evidence; or verify the log of verdicts."""
     from autorisk_dagster.review.log import review_log
 
-    log = review_log(data_folder())
+    with _explained():
+        log = review_log(data_storage().pull("review"))
     if verify:
         fault = log.verify()
         if fault is not None:
@@ -167,24 +180,25 @@ def review(reviewers: tuple[str, ...], verify: bool, port: int) -> None:
     with _explained():
         log.records()  # a log that was tampered with is not written on
         people = {new_token(): name for name in names}
-        _serve(review_app(review_desk(data_folder()), people), people, port)
+        _serve(review_app(review_desk(data_storage()), people), people, port)
 
 
-def review_desk(data: Path) -> ReviewDesk:
-    """The desk of all reviewers over a data folder."""
+def review_desk(data: Storage) -> ReviewDesk:
+    """The desk of all reviewers over a project."""
     from autorisk_dagster.profile import load_profile
     from autorisk_dagster.reporting.desk.evidence import FleetReader
     from autorisk_dagster.reporting.desk.reviewing import ReviewDesk
     from autorisk_dagster.review.log import review_log
     from resources.media_store import MediaStore
 
-    ledger = SourceLedger(data / "sources")
+    ledger = SourceLedger(data.at("sources"))
     reader = FleetReader(
-        data / "tables",
+        data.at("tables"),
         lambda: [record.video_id for record in ledger.all()],
         lambda name: load_profile(name, CONFIGS),
     )
-    return ReviewDesk(reader.gather, review_log(data), MediaStore(root=str(data)).path)
+    log = review_log(data.pull("review"))
+    return ReviewDesk(reader.gather, log, MediaStore(root=data.root).path, lambda: data.push("review"))
 
 
 def _serve(app: Starlette, people: Mapping[str, str], port: int) -> None:
@@ -207,27 +221,26 @@ def _serve(app: Starlette, people: Mapping[str, str], port: int) -> None:
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def _clips(data: Path, videos: tuple[str, ...] = ()) -> list[DeskClip]:
+def _clips(data: Storage, videos: tuple[str, ...] = ()) -> list[DeskClip]:
     """The mined clips of the registered videos, or of some."""
     from autorisk_dagster.reporting.desk.pages import DeskClip
     from resources.media_store import MediaStore
 
-    media = MediaStore(root=str(data))
-    known = [record.video_id for record in SourceLedger(data / "sources").all()]
+    media = MediaStore(root=data.root)
+    known = SourceLedger(data.at("sources")).keys()
     unknown = sorted(set(videos) - set(known))
     if unknown:
         raise InputError(f"no video is called {', '.join(unknown)}. What there is: autorisk status")
     return [
-        DeskClip(video_id, row["clip_id"], row["clip_sha256"], media.path(row["clip_path"]))
+        DeskClip(video_id, row["clip_id"], row["clip_sha256"], partial(media.path, row["clip_path"]))
         for video_id in videos or known
         if (table := _table(data, "mined_clips", video_id)) is not None
         for row in table.iter_rows(named=True)
     ]
 
 
-def _table(data: Path, asset: str, video_id: str) -> pl.DataFrame | None:
-    path = data / "tables" / asset / f"{video_id}.parquet"
-    return pl.read_parquet(path) if path.exists() else None
+def _table(data: Storage, asset: str, video_id: str) -> pl.DataFrame | None:
+    return FrameStoreIOManager(data.at("tables")).read(asset, video_id)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from autorisk_dagster.errors import AutoRiskError
-from autorisk_dagster.paths import EMBEDDING_MODEL, data_folder
+from autorisk_dagster.paths import EMBEDDING_MODEL
+from autorisk_dagster.storage import data_storage
 
 
 @click.command()
@@ -24,7 +25,7 @@ def search(query: tuple[str, ...], limit: int, only_words: bool) -> None:
 
     asked, folder = " ".join(query), os.environ.get(EMBEDDING_MODEL)
     try:
-        table = fleet_search.read_texts(data_folder() / "media" / fleet_search.TEXTS)
+        table = fleet_search.read_texts(data_storage().at("media").path(str(fleet_search.TEXTS)))
         if folder and not only_words:
             from autorisk_dagster.reporting.text_embeddings import SentenceModel
 

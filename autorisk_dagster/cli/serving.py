@@ -10,7 +10,8 @@ import sys
 import click
 
 from autorisk_dagster.cli.instance import local_instance, shown
-from autorisk_dagster.paths import ROOT, data_folder
+from autorisk_dagster.paths import ROOT, data_root
+from autorisk_dagster.storage import data_storage
 
 
 @click.command()
@@ -27,7 +28,7 @@ def dashboard() -> None:
         )
     if not result.success:
         raise click.ClickException("the dashboard could not be made; the run's log is in the UI: autorisk ui")
-    index = data_folder() / "media" / "fleet" / "dashboard" / "index.html"
+    index = data_storage().url("media/fleet/dashboard/index.html")
     click.echo(f"Open {shown(index)} in a browser, or serve it: autorisk ui")
 
 
@@ -42,8 +43,6 @@ def ui(host: str, port: int, read_only: bool) -> None:
     """
     with local_instance():  # the home is there, with its settings, and orphaned runs are closed
         pass
-    media = data_folder() / "media"
-    media.mkdir(parents=True, exist_ok=True)
     if host not in ("127.0.0.1", "::1", "localhost"):
         click.echo(f"no log-in: everyone who reaches {host}:{port} sees the footage", err=True)
     click.echo(f"Dagster UI: http://{host}:{port}   dashboard: http://{host}:{port}/media/fleet/dashboard/index.html")
@@ -52,7 +51,7 @@ def ui(host: str, port: int, read_only: bool) -> None:
     commands = (
         [[*web, "--read-only"]] if read_only else [web, [sys.executable, "-m", "dagster._daemon", "run", *workspace]]
     )
-    sys.exit(_together(commands, {**os.environ, "AUTORISK_DATA": str(data_folder())}))
+    sys.exit(_together(commands, {**os.environ, "AUTORISK_DATA": data_root()}))
 
 
 def _together(commands: list[list[str]], environment: dict[str, str]) -> int:

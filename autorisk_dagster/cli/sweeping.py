@@ -9,9 +9,11 @@ import polars as pl
 
 from autorisk_dagster.cli.instance import local_instance
 from autorisk_dagster.errors import AutoRiskError
-from autorisk_dagster.paths import CONFIGS, data_folder
+from autorisk_dagster.io import stored_table
+from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.privacy import retention
-from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.sources import source_ledger
+from autorisk_dagster.storage import data_storage
 
 
 @click.command()
@@ -26,14 +28,14 @@ def sweep(dry_run: bool) -> None:
     from autorisk_dagster.orphans import UNFINISHED
     from autorisk_dagster.profile import load_profile
 
-    data, now = data_folder(), dt.datetime.now(dt.UTC)
-    holds = retention.Holds(data / "holds")
+    data, now = data_storage(), dt.datetime.now(dt.UTC)
+    holds = retention.Holds(data.at("holds"))
     with local_instance() as instance:
         unfinished = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
     busy = {record.dagster_run.tags.get("dagster/partition", "") for record in unfinished}
     files = size = 0
     try:
-        for record in SourceLedger(data / "sources").all():
+        for record in source_ledger().all():
             days = load_profile(record.profile, CONFIGS).privacy.keep_media_days
             kept = retention.why_kept(
                 record.registered_at,
@@ -43,14 +45,14 @@ def sweep(dry_run: bool) -> None:
                 busy=record.video_id in busy,
                 open_reviews=_open_reviews(record.video_id),
             )
-            found = retention.media_files(data / "media", record.video_id)
+            found = retention.media_files(data.at("media"), record.video_id)
             if kept or not found:
                 click.echo(f"{record.video_id}: kept, {kept}" if kept else f"{record.video_id}: nothing to delete")
                 continue
-            bytes_here = sum(path.stat().st_size for path in found)
+            bytes_here = sum(found.values())
             files, size = files + len(found), size + bytes_here
             if not dry_run:
-                retention.sweep(data / "media", record.video_id, now, f"older than {days} days")
+                retention.sweep(data.at("media"), record.video_id, now, f"older than {days} days")
             verb = "would delete" if dry_run else "deleted"
             click.echo(f"{record.video_id}: {verb} {len(found)} files, {bytes_here / 1e6:.1f} MB")
     except AutoRiskError as error:
@@ -65,8 +67,8 @@ def sweep(dry_run: bool) -> None:
 def hold(video_id: str, reason: str, release: bool) -> None:
     """Keep the media of VIDEO_ID, whatever its age, until it is released: for an accident, or by order of a court."""
     try:
-        record = SourceLedger(data_folder() / "sources").get(video_id)
-        holds = retention.Holds(data_folder() / "holds")
+        record = source_ledger().get(video_id)
+        holds = retention.Holds(data_storage().at("holds"))
         if release:
             holds.release(record.video_id)
             click.echo(f"{record.video_id}: released")
@@ -78,8 +80,7 @@ def hold(video_id: str, reason: str, release: bool) -> None:
 
 
 def _open_reviews(video_id: str) -> list[str]:
-    path = data_folder() / "tables" / "review_queue" / f"{video_id}.parquet"
-    if not path.exists():
+    queue = stored_table("review_queue", video_id)
+    if queue is None:
         return []
-    queue = pl.read_parquet(path)
     return queue.filter(pl.col("must_review") & (pl.col("state") != "reviewed"))["clip_id"].to_list()

@@ -6,7 +6,7 @@ import click
 
 from autorisk_dagster.cli.instance import shown
 from autorisk_dagster.errors import AutoRiskError
-from autorisk_dagster.paths import data_folder
+from autorisk_dagster.paths import local_folder
 
 
 @click.group()
@@ -28,7 +28,7 @@ def serve(host: str, port: int, allow_origin: tuple[str, ...]) -> None:
     from autorisk_dagster.verification.service import create_app
     from autorisk_dagster.verification.verifier import Verifier
 
-    log = EventLog(data_folder() / "verification" / "gesture.jsonl")
+    log = EventLog(local_folder() / "verification" / "gesture.jsonl")
     try:
         endpoint = Endpoint.from_environment()
     except AutoRiskError as error:

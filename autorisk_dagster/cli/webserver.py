@@ -2,8 +2,8 @@
 
 What `autorisk ui` starts.
 
-Files go out with range requests, so that clips can be wound; nothing outside the folder goes out, by whatever path or
-link, and nothing whose name begins with a dot.
+Files go out with range requests, so that clips can be wound, from the folder or the bucket that data lies in; nothing
+outside the media store goes out, by whatever path or link, and nothing whose name begins with a dot.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from autorisk_dagster.cli.bucket_media import bucket_file
 from autorisk_dagster.cli.lineage import lineage_of, page_of
 from autorisk_dagster.errors import AutoRiskError
-from autorisk_dagster.paths import data_folder
+from autorisk_dagster.paths import data_root, local_folder
+from autorisk_dagster.storage import S3
 
 if TYPE_CHECKING:
     import dagster as dg
-    from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
     from starlette.types import Scope
@@ -52,14 +54,25 @@ HEADERS = {
 
 
 class MediaFiles(StaticFiles):
-    """The files of one folder. No listing, no dot files, no link out of it."""
+    """The files of the media store in the folder or bucket at `data`. No listing, no dot files, no link out of it."""
+
+    def __init__(self, data: str) -> None:
+        super().__init__(directory=f"{data}/media", check_dir=False)
+        self._bucket = None
+        if data.startswith(S3):
+            from autorisk_dagster.storage.bucket import Bucket
+
+            self._bucket = Bucket(f"{data}/media", local_folder())
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The file, or 404 for all there is no file for or that may not go out."""
         if any(part.startswith(".") for part in path.replace("\\", "/").split("/")):
             raise HTTPException(status_code=404)
         try:
-            response = await super().get_response(path, scope)
+            if self._bucket is not None:
+                response = await bucket_file(self._bucket, path, Request(scope))
+            else:
+                response = await super().get_response(path, scope)
         except OSError as error:  # a loop of links, a name the file system cannot hold
             raise HTTPException(status_code=404) from error
         suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - of an address
@@ -70,7 +83,7 @@ class MediaFiles(StaticFiles):
 
 def media_route() -> Mount:
     """The mount of the media store."""
-    return Mount("/media", MediaFiles(directory=data_folder() / "media"), name="media")
+    return Mount("/media", MediaFiles(data_root()), name="media")
 
 
 def lineage_route(instance: dg.DagsterInstance) -> Route:

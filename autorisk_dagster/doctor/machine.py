@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from autorisk_dagster.doctor.finding import Finding
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.profile import Profile, known_profiles, load_profile
+from autorisk_dagster.storage import Storage
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -60,6 +61,15 @@ def packages(constraints: Path) -> list[Finding]:
         shown = ", ".join(other[:8]) + (f" and {len(other) - 8} more" if len(other) > 8 else "")
         return [Finding("packages", "warn", f"not as tested: {shown}", "pip install -c constraints.txt -e .")]
     return [Finding("packages", "ok", f"{len(required)} needed, all as pinned")]
+
+
+def data_bucket_is_reached(storage: Storage) -> list[Finding]:
+    """The bucket that data lies in answers, with the credentials there are. Writing is not tried."""
+    try:
+        storage.names()
+    except (AutoRiskError, OSError) as error:
+        return [Finding("data bucket", "broken", str(error), "mend it, and run again: autorisk doctor")]
+    return [Finding("data bucket", "ok", f"{storage.root}: answers")]
 
 
 def data_folder_is_usable(folder: Path, free_bytes: int | None = None) -> list[Finding]:

@@ -1,6 +1,6 @@
 """Retention: media of a video is deleted when its time is over; what is left says what was there, by SHA-256.
 
-Only files that this project made are touched, under the media folder; footage stays where its owner keeps it, and
+Only files that this project made are touched, in the media store; footage stays where its owner keeps it, and
 tables, labels and verdicts stay, for they hold no pictures. What was deleted is written down first and deleted then, so
 that a sweep that is killed in between leaves no file unaccounted for: the next sweep finds the rest.
 """
@@ -10,20 +10,20 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from autorisk_dagster.errors import InputError
+from autorisk_dagster.storage import Storage
 
 RECORD: Final = "swept.json"  # in the video's media folder
 
 
 @dataclass(frozen=True)
 class SweptFile:
-    """A file that was deleted; `path` is relative to the media folder."""
+    """A file that was deleted; `path` is relative to the media store."""
 
     path: str
     sha256: str
@@ -46,19 +46,16 @@ def over(registered_at: str, keep_days: int, now: dt.datetime) -> bool:
     return now - dt.datetime.fromisoformat(registered_at) > dt.timedelta(days=keep_days)
 
 
-def media_files(media: Path, video_id: str) -> list[Path]:
-    """What a sweep would delete of a video, sorted; links are not followed."""
-    folder = media / video_id
-    return sorted(
-        path for path in folder.rglob("*") if path.is_file() and not path.is_symlink() and path.name != RECORD
-    )
+def media_files(media: Storage, video_id: str) -> dict[str, int]:
+    """What a sweep would delete of a video, sorted, with its size in bytes; links are not followed."""
+    return {path: size for path, size in media.sizes(video_id).items() if path.rpartition("/")[2] != RECORD}
 
 
-def sweep(media: Path, video_id: str, now: dt.datetime, because: str) -> list[SweptFile]:
+def sweep(media: Storage, video_id: str, now: dt.datetime, because: str) -> list[SweptFile]:
     """Delete the media of a video and keep its hashes.
 
     Args:
-        media: the media folder
+        media: the media store
         video_id: whose media
         now: written into the record
         because: written into the record
@@ -68,42 +65,40 @@ def sweep(media: Path, video_id: str, now: dt.datetime, because: str) -> list[Sw
     """
     files = media_files(media, video_id)
     swept = [
-        SweptFile(
-            path.relative_to(media).as_posix(),
-            _sha256(path),
-            path.stat().st_size,
-            now.isoformat(timespec="seconds"),
-            because,
-        )
-        for path in files
+        SweptFile(path, _sha256(media.path(path)), size, now.isoformat(timespec="seconds"), because)
+        for path, size in files.items()
     ]
     if swept:
-        _write(media / video_id / RECORD, [asdict(entry) for entry in [*swept_files(media, video_id), *swept]])
+        record = [asdict(entry) for entry in [*swept_files(media, video_id), *swept]]
+        media.write(f"{video_id}/{RECORD}", json.dumps(record, indent=1).encode(), durable=True)
     for path in files:
-        path.unlink()
+        media.remove(path)
     return swept
 
 
-def swept_files(media: Path, video_id: str) -> list[SweptFile]:
+def swept_files(media: Storage, video_id: str) -> list[SweptFile]:
     """What was deleted of a video so far, in order.
 
     Raises:
         InputError: the record was damaged.
     """
-    path = media / video_id / RECORD
-    try:
-        return [SweptFile(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except FileNotFoundError:
+    path = f"{video_id}/{RECORD}"
+    content = media.read(path)
+    if content is None:
         return []
-    except (json.JSONDecodeError, TypeError) as error:
-        raise InputError(f"{path}: not a record of swept media ({error}); restore it from a backup") from error
+    try:
+        return [SweptFile(**entry) for entry in json.loads(content)]
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{media.url(path)}: not a record of swept media ({error}); restore it from a backup"
+        ) from error
 
 
 class Holds:
-    """Videos whose media must stay, one small file each under `folder`."""
+    """Videos whose media must stay, one small file each at the root of `storage`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     def hold(self, video_id: str, reason: str, now: dt.datetime) -> Hold:
         """Keep the media of a registered video until it is released.
@@ -114,23 +109,22 @@ class Holds:
         if not reason.strip():
             raise InputError(f"{video_id}: a hold needs a reason, so that somebody can release it later")
         hold = Hold(video_id, reason.strip(), now.isoformat(timespec="seconds"))
-        self._folder.mkdir(parents=True, exist_ok=True)
-        _write(self._folder / f"{video_id}.json", asdict(hold))
+        self._storage.write(f"{video_id}.json", json.dumps(asdict(hold), indent=1).encode(), durable=True)
         return hold
 
     def release(self, video_id: str) -> None:
         """Let the sweep have it again; no error where it was not held."""
-        (self._folder / f"{video_id}.json").unlink(missing_ok=True)
+        self._storage.remove(f"{video_id}.json")
 
     def get(self, video_id: str) -> Hold | None:
         """The hold on a video. A file that cannot be read holds: nothing is deleted on a doubt."""
-        path = self._folder / f"{video_id}.json"
-        if not path.exists():
+        content = self._storage.read(f"{video_id}.json")
+        if content is None:
             return None
         try:
-            return Hold(**json.loads(path.read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, TypeError):
-            return Hold(video_id, f"{path.name} cannot be read", "")
+            return Hold(**json.loads(content))
+        except (ValueError, TypeError):
+            return Hold(video_id, f"{video_id}.json cannot be read", "")
 
 
 def why_kept(
@@ -167,13 +161,3 @@ def why_kept(
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(path: Path, value: object) -> None:
-    """Whole or not at all, and on the disk before anything is deleted on the strength of it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

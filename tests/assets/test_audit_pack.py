@@ -38,6 +38,7 @@ from autorisk_dagster.review.log import review_log
 from autorisk_dagster.review.verdicts import Verdict as ReviewVerdict
 from autorisk_dagster.review.verdicts import judged_outputs
 from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.storage.folder import Folder
 from resources.credentials import Credentials
 from resources.media_store import MediaStore, sha256_of
 from resources.profiles import Profiles
@@ -124,7 +125,7 @@ def processed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     keys.new_keys(folder / "keys", "Fleet")
     with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
         patch.setenv("AUTORISK_DATA", str(folder / "data"))
-        record = SourceLedger(folder / "data" / "sources").register(film_crossing(folder / "crossing.mp4"))
+        record = SourceLedger(Folder(folder / "data" / "sources")).register(film_crossing(folder / "crossing.mp4"))
         instance.add_dynamic_partitions("videos", [record.video_id])
         house = House(folder / "data", folder / "keys", instance, record.video_id)
         made = house.definitions.resolve_job_def("process_video").execute_in_process(

@@ -14,6 +14,7 @@ from autorisk_dagster.definitions import defs
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.profile import Profile
 from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.storage.folder import Folder
 from autorisk_dagster.video.reader import VideoReader
 from resources.detectors import Detectors
 from resources.media_store import sha256_of
@@ -43,7 +44,7 @@ class Fleet:
         )
 
     def add(self, path: Path) -> str:
-        record = SourceLedger(self.folder / "sources").register(path)
+        record = SourceLedger(Folder(self.folder / "sources")).register(path)
         self.instance.add_dynamic_partitions("videos", [record.video_id])
         return record.video_id
 
@@ -223,7 +224,7 @@ def test_media_paths_never_leave_the_store(tmp_path: Path, relative: str) -> Non
     from autorisk_dagster.errors import InputError
     from resources.media_store import MediaStore
 
-    with pytest.raises(InputError, match="leaves the media store"):
+    with pytest.raises(InputError, match="leaves the storage"):
         MediaStore(root=str(tmp_path)).path(relative)
 
 

@@ -24,6 +24,7 @@ from autorisk_dagster.prediction import video_file
 from autorisk_dagster.prediction.picture import letterbox, letterboxed, read_condition
 from autorisk_dagster.profile import Profile
 from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.storage.folder import Folder
 from resources.answers import AnswerStore
 from resources.credentials import Credentials
 from resources.detectors import Detectors
@@ -110,7 +111,7 @@ class World:
         if path is None:
             path = write_video(folder / "drive.mp4", [n / 10 for n in range(30)], pictures=pictures, size=SIZE)
         self.source = path
-        self.key = SourceLedger(folder / "sources").register(path).video_id
+        self.key = SourceLedger(Folder(folder / "sources")).register(path).video_id
         instance.add_dynamic_partitions("videos", [self.key])
         judged = {"hazards": [{"type": "Rear-end", "actors": ["car #3"], "spatial_relation": "ahead"}]}
         windows = [(0.0, 1.6, 1.0, "ab" * 32), (0.5, 1.6, 1.0, "cd" * 32), (1.0, 2.9, 2.0, "ef" * 32)]

@@ -15,6 +15,7 @@ from autorisk_dagster import tables
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.partitions import videos
 from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.storage.folder import Folder
 from resources.media_store import MediaStore
 from resources.verifiers import Verifiers
 from tests.verification import test_recorded_gestures as recorded
@@ -38,7 +39,7 @@ def resources(data: Path) -> dict[str, Any]:
 
 def of_video(data: Path) -> tuple[dg.ExecuteInProcessResult, str]:
     """`verified_events` of one video, its inputs written as the assets before it would."""
-    key = SourceLedger(data / "sources").register(write_video(data / "drive.mp4", steady(40, 10.0))).video_id
+    key = SourceLedger(Folder(data / "sources")).register(write_video(data / "drive.mp4", steady(40, 10.0))).video_id
     facts = dict.fromkeys(tables.SOURCE_VIDEO) | {"width_px": 160, "height_px": 90, "duration_sec": 36.0}
     given = {
         "source_video": tables.frame([facts], tables.SOURCE_VIDEO),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from autorisk_dagster.errors import BackendError
-from autorisk_dagster.paths import data_folder
+from autorisk_dagster.paths import local_folder
 from autorisk_dagster.perception.detections import Detections, box_iou
 from autorisk_dagster.perception.nanodet import NanoDetDetector
 from autorisk_dagster.perception.openvino_nanodet import OpenVinoNanoDetDetector
@@ -67,7 +67,7 @@ def shared_frames() -> list[list[NDArray[np.uint8]]]:
 
 
 def sample_frames() -> list[list[NDArray[np.uint8]]]:
-    path = data_folder() / "samples" / "bikes.mp4"
+    path = local_folder() / "samples" / "bikes.mp4"
     if not path.exists():
         pytest.skip("the street sample is not here: `make demo` fetches it")
     return [frames_of(path)]

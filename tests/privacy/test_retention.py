@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from autorisk_dagster.errors import InputError
 from autorisk_dagster.privacy.retention import RECORD, Hold, Holds, media_files, sweep, swept_files, why_kept
+from autorisk_dagster.storage.folder import Folder
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 KEY = "drive-0badcafe"
@@ -36,50 +36,50 @@ def media(tmp_path: Path) -> Path:
 
 
 def test_a_sweep_deletes_the_media_of_one_video_and_keeps_their_hashes(media: Path, tmp_path: Path) -> None:
-    swept = sweep(media, KEY, NOW, "older than 30 days")
+    swept = sweep(Folder(media), KEY, NOW, "older than 30 days")
     assert {entry.path: entry.sha256 for entry in swept} == {
         f"{KEY}/clips/01.mp4": hashlib.sha256(b"clip").hexdigest(),
         f"{KEY}/report.html": hashlib.sha256(b"report").hexdigest(),
     }
-    assert media_files(media, KEY) == []
-    assert swept_files(media, KEY) == swept
+    assert media_files(Folder(media), KEY) == {}
+    assert swept_files(Folder(media), KEY) == swept
     assert (media / "other-1/clips/01.mp4").exists()
     assert (tmp_path / "footage.mp4").read_text() == "the original"
-    assert sweep(media, KEY, NOW, "again") == []
-    assert swept_files(media, KEY) == swept
+    assert sweep(Folder(media), KEY, NOW, "again") == []
+    assert swept_files(Folder(media), KEY) == swept
 
 
 def test_what_a_killed_sweep_left_is_found_by_the_next(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deleted = []
 
-    def killed_after_one(self: Path) -> None:
+    def killed_after_one(self: Folder, relative: str) -> None:
         if deleted:
             raise KeyboardInterrupt
-        deleted.append(self)
-        os.remove(self)  # noqa: PTH107 - `unlink` is what is replaced here
+        deleted.append(relative)
+        self.path(relative).unlink()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", killed_after_one)
+        patch.setattr(Folder, "remove", killed_after_one)
         with pytest.raises(KeyboardInterrupt):
-            sweep(media, KEY, NOW, "older than 30 days")
-    assert len(media_files(media, KEY)) == 1
-    assert {entry.path for entry in swept_files(media, KEY)} == {f"{KEY}/clips/01.mp4", f"{KEY}/report.html"}
-    sweep(media, KEY, NOW, "older than 30 days")
-    assert media_files(media, KEY) == []
+            sweep(Folder(media), KEY, NOW, "older than 30 days")
+    assert len(media_files(Folder(media), KEY)) == 1
+    assert {entry.path for entry in swept_files(Folder(media), KEY)} == {f"{KEY}/clips/01.mp4", f"{KEY}/report.html"}
+    sweep(Folder(media), KEY, NOW, "older than 30 days")
+    assert media_files(Folder(media), KEY) == {}
 
 
 def test_made_again_and_swept_again_is_written_down_twice(media: Path) -> None:
-    sweep(media, KEY, NOW, "first")
+    sweep(Folder(media), KEY, NOW, "first")
     (media / KEY / "report.html").write_text("another report")
-    sweep(media, KEY, NOW, "second")
-    assert [entry.because for entry in swept_files(media, KEY)] == ["first", "first", "second"]
+    sweep(Folder(media), KEY, NOW, "second")
+    assert [entry.because for entry in swept_files(Folder(media), KEY)] == ["first", "first", "second"]
 
 
 def test_a_damaged_record_stops_the_sweep_before_anything_is_deleted(media: Path) -> None:
     (media / KEY / RECORD).write_text("[{")
     with pytest.raises(InputError, match="restore it"):
-        sweep(media, KEY, NOW, "older than 30 days")
-    assert len(media_files(media, KEY)) == 2
+        sweep(Folder(media), KEY, NOW, "older than 30 days")
+    assert len(media_files(Folder(media), KEY)) == 2
 
 
 def kept(**changes) -> str | None:
@@ -109,10 +109,10 @@ def test_why_media_is_kept(changes: dict, said: str | None) -> None:
 
 
 def test_a_hold_stays_until_it_is_released_and_a_doubt_holds(tmp_path: Path) -> None:
-    holds = Holds(tmp_path / "holds")
+    holds = Holds(Folder(tmp_path / "holds"))
     assert holds.get(KEY) is None
     holds.hold(KEY, " lawsuit 12 ", NOW)
-    assert Holds(tmp_path / "holds").get(KEY) == Hold(KEY, "lawsuit 12", "2026-03-01T12:00:00+00:00")
+    assert Holds(Folder(tmp_path / "holds")).get(KEY) == Hold(KEY, "lawsuit 12", "2026-03-01T12:00:00+00:00")
     holds.release(KEY)
     holds.release(KEY)
     assert holds.get(KEY) is None

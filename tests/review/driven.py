@@ -23,6 +23,7 @@ from autorisk_dagster.cli.reviewing import label_desk, review_desk
 from autorisk_dagster.reporting.desk.guard import new_token
 from autorisk_dagster.reporting.desk.labelling import label_app
 from autorisk_dagster.reporting.desk.reviewing import review_app
+from autorisk_dagster.storage.folder import Folder
 from tests.browser import CHROMIUM, FLAGS, WAIT_SEC
 from tests.verification.servers import serving
 
@@ -31,7 +32,7 @@ from tests.verification.servers import serving
 def labelling(data: Path, labeller: str = "anna") -> Iterator[str]:
     """A labelling desk served in this process; its address."""
     token = new_token()
-    app = label_app(label_desk(data, data / "labels" / f"{labeller}.csv", labeller), token)
+    app = label_app(label_desk(Folder(data), data / "labels" / f"{labeller}.csv", labeller), token)
     with serving(app) as address:
         yield f"{address}/?token={token}"
 
@@ -40,7 +41,7 @@ def labelling(data: Path, labeller: str = "anna") -> Iterator[str]:
 def reviewing(data: Path, *reviewers: str) -> Iterator[list[str]]:
     """A review desk served in this process; the address of each reviewer."""
     people = {new_token(): name for name in reviewers}
-    with serving(review_app(review_desk(data), people)) as address:
+    with serving(review_app(review_desk(Folder(data)), people)) as address:
         yield [f"{address}/?token={token}" for token in people]
 
 

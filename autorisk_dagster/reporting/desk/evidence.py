@@ -23,6 +23,7 @@ from autorisk_dagster.reporting.clip_view import ClipView, clip_views
 from autorisk_dagster.reporting.plots import track_color
 from autorisk_dagster.reporting.report_data import ReportData
 from autorisk_dagster.review.verdicts import judged_outputs
+from autorisk_dagster.storage import Storage
 
 NEEDED: Final = (
     "source_video",
@@ -104,15 +105,15 @@ class FleetReader:
     """The judged clips of a fleet, read from its tables; a video's are read again only when a file of it has changed.
 
     Args:
-        tables_folder: one folder an asset, one Parquet file a video
+        tables: one folder an asset, one Parquet file a video
         registered: every video, by key
         profile_of: a profile by name
     """
 
     def __init__(
-        self, tables_folder: Path, registered: Callable[[], Sequence[str]], profile_of: Callable[[str], Profile]
+        self, tables: Storage, registered: Callable[[], Sequence[str]], profile_of: Callable[[str], Profile]
     ) -> None:
-        self._folder = tables_folder
+        self._tables = tables
         self._registered = registered
         self._profile_of = profile_of
         self._kept: dict[str, tuple[Any, tuple[list[JudgedClip], str | None]]] = {}
@@ -121,8 +122,9 @@ class FleetReader:
         """What there is to review now."""
         clips: list[JudgedClip] = []
         left_out: dict[str, str] = {}
+        versions = [self._tables.versions(asset) for asset in (*NEEDED, QUEUE)]
         for video_id in self._registered():
-            state = tuple(self._state(asset, video_id) for asset in (*NEEDED, QUEUE))
+            state = tuple(found.get(f"{video_id}.parquet") for found in versions)
             if self._kept.get(video_id, (None,))[0] != state:
                 self._kept[video_id] = state, self._of(video_id)
             found, reason = self._kept[video_id][1]
@@ -131,22 +133,16 @@ class FleetReader:
                 left_out[video_id] = reason
         return Fleet(in_order(clips), left_out)
 
-    def _state(self, asset: str, video_id: str) -> tuple[int, int] | None:
-        try:
-            found = self._path(asset, video_id).stat()
-        except FileNotFoundError:
-            return None
-        return found.st_mtime_ns, found.st_ino  # a table is written anew and renamed: another inode
-
     def _path(self, asset: str, video_id: str) -> Path:
-        return self._folder / asset / f"{video_id}.parquet"
+        return self._tables.path(f"{asset}/{video_id}.parquet")
 
     def _of(self, video_id: str) -> tuple[list[JudgedClip], str | None]:
         """The clips of one video that a person can review, and why there are none."""
-        missing = [asset for asset in NEEDED if not self._path(asset, video_id).exists()]
+        paths = {asset: self._path(asset, video_id) for asset in NEEDED}
+        missing = [asset for asset, path in paths.items() if not path.exists()]
         if missing:
             return [], f"{', '.join(missing)} was not made"
-        found = {asset: pl.read_parquet(self._path(asset, video_id)) for asset in NEEDED}
+        found = {asset: pl.read_parquet(path) for asset, path in paths.items()}
         video = found["source_video"].row(0, named=True)
         nothing = pl.DataFrame()
         try:

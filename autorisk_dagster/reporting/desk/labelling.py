@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,14 +44,22 @@ class LabelDesk:
         path: the set's file, which may exist already: the work goes on there
         clips: what there is to label
         judged: SHA-256 of the clips that have an output already: labels of these cannot judge it
+        published: called when the set's file or the log has changed, before that is acknowledged
     """
 
     def __init__(
-        self, path: Path, labeller: str, clips: Sequence[DeskClip], log: ReviewLog, judged: frozenset[str] = frozenset()
+        self,
+        path: Path,
+        labeller: str,
+        clips: Sequence[DeskClip],
+        log: ReviewLog,
+        judged: frozenset[str],
+        published: Callable[[], None],
     ) -> None:
         self.path = path
         self.labeller = labeller
         self.log = log
+        self.published = published
         self.judged = sum(clip.sha256 in judged for clip in clips)
         ordered = sorted(clips, key=lambda clip: _digest(labeller, path.stem, clip.sha256))
         self.clips = {_digest("clip", path.stem, clip.sha256)[:16]: clip for clip in ordered}
@@ -103,12 +111,14 @@ class LabelDesk:
                 }
             write_labels(self.path, pl.DataFrame(list(rows.values()), schema=LABELS))
             self._rows = rows
+            self.published()
 
     def freeze(self) -> None:
         """Freeze the set as it is."""
         with self._lock:
             current = {clip.clip_id: clip.sha256 for clip in self.clips.values()}
             self._frozen_at = freeze(self.path, current, self.log, datetime.now(UTC)).frozen_at
+            self.published()
 
 
 def label_app(desk: LabelDesk, token: str) -> Starlette:

@@ -31,12 +31,17 @@ FILES: Final = {
 
 @dataclass(frozen=True)
 class DeskClip:
-    """A clip as a desk serves it. `path` is the file, `sha256` what the table says of it."""
+    """A clip as a desk serves it. `find` gives its file when it is asked for, `sha256` is what the table says of it."""
 
     video_id: str
     clip_id: str
     sha256: str
-    path: Path
+    find: Callable[[], Path]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.find()
 
     def hold(self) -> None:
         """Raise `InputError` where the file is not the one that the table names."""

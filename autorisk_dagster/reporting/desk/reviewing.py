@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,16 @@ class ReviewDesk:
     Args:
         gather: what there is to review now
         media: the file behind a media store's relative path
+        published: called when the log has grown, before that is acknowledged
     """
 
-    def __init__(self, gather: Callable[[], Fleet], log: ReviewLog, media: Callable[[str], Path]) -> None:
+    def __init__(
+        self, gather: Callable[[], Fleet], log: ReviewLog, media: Callable[[str], Path], published: Callable[[], None]
+    ) -> None:
         self.gather = gather
         self.log = log
         self.media = media
+        self.published = published
 
     def given(self) -> list[Verdict]:
         """Every verdict in the log; raises where the log was tampered with."""
@@ -58,8 +63,8 @@ class ReviewDesk:
 
     def file(self, clip: JudgedClip) -> DeskClip:
         """The clip's evidence file."""
-        path = self.media(clip.view.mined["clip_path"])
-        return DeskClip(clip.video_id, clip.clip_id, clip.clip_sha256, path)
+        find = partial(self.media, clip.view.mined["clip_path"])
+        return DeskClip(clip.video_id, clip.clip_id, clip.clip_sha256, find)
 
     def judge(self, reviewer: str, asked: Mapping[str, Any]) -> Verdict:
         """Append the verdict that a page sent; `change` to the severity that is shown is `confirm`.
@@ -106,6 +111,7 @@ class ReviewDesk:
             note=note,
         )
         self.log.append(verdict.record())
+        self.published()
         return verdict
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-
 import dagster as dg
 from pydantic import PrivateAttr
 
 from autorisk_dagster.errors import BackendError
 from autorisk_dagster.perception.detections import Detector
 from autorisk_dagster.profile import Profile
+from autorisk_dagster.threads import thread_budget
 
 
 class Detectors(dg.ConfigurableResource["Detectors"]):
     """Builds the detector a profile asks for, and no other. `device` and `threads` are settings of the machine.
 
-    `threads` 0: one for each core that this process may use. onnxruntime's own 0 counts the machine's cores, also those
-    that a container or `taskset` keeps from it.
+    `threads` 0: the process's budget (`autorisk_dagster.threads`). onnxruntime's own 0 counts the machine's cores, also
+    those that a container or `taskset` keeps from it.
     """
 
     device: str = "cpu"
@@ -36,18 +35,22 @@ class Detectors(dg.ConfigurableResource["Detectors"]):
         return self._built[key]
 
     def _build(self, profile: Profile) -> Detector:
-        limits = profile.perception
+        limits, threads = profile.perception, self.threads or thread_budget().detector
         if profile.detector.backend == "nanodet":
             from autorisk_dagster.perception.nanodet import NanoDetDetector
 
             return NanoDetDetector(
-                min_confidence=limits.min_confidence, nms_iou=limits.nms_iou, threads=self.threads or _usable_cores()
+                min_confidence=limits.min_confidence,
+                nms_iou=limits.nms_iou,
+                threads=threads,
             )
         if profile.detector.backend == "openvino":
             from autorisk_dagster.perception.openvino_nanodet import OpenVinoNanoDetDetector
 
             return OpenVinoNanoDetDetector(
-                min_confidence=limits.min_confidence, nms_iou=limits.nms_iou, threads=self.threads or _usable_cores()
+                min_confidence=limits.min_confidence,
+                nms_iou=limits.nms_iou,
+                threads=threads,
             )
         from autorisk_dagster.perception.ultralytics_yolo import UltralyticsDetector
 
@@ -56,9 +59,3 @@ class Detectors(dg.ConfigurableResource["Detectors"]):
         return UltralyticsDetector(
             profile.detector.weights, device=self.device, min_confidence=limits.min_confidence, nms_iou=limits.nms_iou
         )
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -91,20 +91,22 @@ def background_motion(
     """The own motion behind one dense flow field.
 
     Args:
-        flow: (h, w, 2) displacement in px between two frames, x right, y down
+        flow: (rows, columns, 2) displacement between two frames over the whole picture, in px of `gray`, x right, y
+            down; of any size, read bilinearly
         gray: (h, w) the earlier of the two frames
         gap_sec: time between them
         focal_share: focal length / frame width
         horizon_share: height of the horizon from the top / frame height; None: unknown, the speed is not told
     """
     height, width = gray.shape
-    grid = _grid(height, width, focal_share, USUAL_HORIZON_SHARE if horizon_share is None else horizon_share)
-    moved = flow[grid.rows[:, None], grid.columns[None, :]].reshape(-1, 2).astype(np.float64)
+    horizon = USUAL_HORIZON_SHARE if horizon_share is None else horizon_share
+    grid = _grid(height, width, flow.shape[:2], focal_share, horizon)
+    moved = np.stack([(grid.rows @ part @ grid.columns).ravel() for part in (flow[..., 0], flow[..., 1])], axis=1)
     length_px = np.hypot(moved[:, 0], moved[:, 1])
     focal_px = focal_share * width
     px = focal_px * gap_sec  # what one radian a second is, in px between the two frames
     tensor = _information(gray)
-    still = min(_still_share(tensor[part], length_px[part]) for part in (grid.above, ~grid.above))
+    still = min(_still_share(tensor[part], length_px[part]) for part in (grid.above, grid.below))
     tensor *= np.where(length_px < STILL_PX, STILL_SHARE, np.where(length_px < LONGEST_PX, 1.0, 0.0))[:, None]
     above = tensor[grid.above]
     turning, support = _turning(moved[grid.above] / px, above, grid, NOISE_PX / px)
@@ -188,10 +190,11 @@ def _road_px(down_px: Array, texture: Array, below_squared: Array, standing: boo
 
 @dataclass(frozen=True)
 class _Grid:
-    rows: NDArray[np.intp]
-    columns: NDArray[np.intp]
-    above: NDArray[np.bool_]  # (n,) cells above the road
-    road: NDArray[np.bool_]  # (n,)
+    rows: NDArray[np.float32]  # (rows, flow's height) and (flow's width, columns): read the flow in the cells' middles
+    columns: NDArray[np.float32]
+    above: slice  # cells above the road; cells go row by row
+    below: slice  # all others
+    road: slice
     ray: Array  # (above, 2) unit vectors from the focus of expansion
     design: Array  # (2 above, 4) along and across the ray: pan, tilt, roll, V / Z
     turning: Array  # (2 above, 3) x and y: pan, tilt, roll
@@ -200,15 +203,16 @@ class _Grid:
 
 
 @lru_cache(maxsize=64)
-def _grid(height: int, width: int, focal_share: float, horizon_share: float) -> _Grid:
+def _grid(height: int, width: int, flow_shape: tuple[int, int], focal_share: float, horizon_share: float) -> _Grid:
     rows = ((np.arange(GRID[0]) + 0.5) * height / GRID[0]).astype(np.intp)
     columns = ((np.arange(GRID[1]) + 0.5) * width / GRID[1]).astype(np.intp)
     focal_px = focal_share * width
     y_px, x_px = (part.ravel() + 0.5 for part in np.meshgrid(rows, columns, indexing="ij"))
     x, y = (x_px - width / 2) / focal_px, (y_px - height / 2) / focal_px
     share = y_px / height - horizon_share
-    above = share <= ROAD_BEGINS_SHARE
-    road = ~above & (share < ROAD_ENDS_SHARE)
+    begins = int(np.searchsorted(share, ROAD_BEGINS_SHARE, "right"))
+    ends = max(begins, int(np.searchsorted(share, ROAD_ENDS_SHARE)))
+    above, road = slice(0, begins), slice(begins, ends)
     turning_x = np.stack([1 + x**2, x * y, -y], axis=1)
     turning_y = np.stack([x * y, 1 + y**2, x], axis=1)
     out = np.stack([x, share * height / focal_px], axis=1)[above]
@@ -217,9 +221,10 @@ def _grid(height: int, width: int, focal_share: float, horizon_share: float) -> 
     v = np.column_stack([turning_y[above], out[:, 1]])
     c, s = ray[:, :1], ray[:, 1:]
     return _Grid(
-        rows=rows,
-        columns=columns,
+        rows=_read_at(rows, height, flow_shape[0]),
+        columns=_read_at(columns, width, flow_shape[1]).T,
         above=above,
+        below=slice(begins, len(share)),
         road=road,
         ray=ray,
         design=np.concatenate([c * u + s * v, c * v - s * u]),
@@ -227,6 +232,12 @@ def _grid(height: int, width: int, focal_share: float, horizon_share: float) -> 
         turning_down=turning_y[road],
         road_below=share[road] * height / focal_px,
     )
+
+
+def _read_at(pixels: NDArray[np.intp], size: int, flow_size: int) -> NDArray[np.float32]:
+    """(pixels, flow_size) weights that read a field of `flow_size` values over `size` px linearly at the pixels."""
+    at = np.clip((pixels + 0.5) * flow_size / size - 0.5, 0, flow_size - 1)
+    return np.maximum(0.0, 1.0 - np.abs(at[:, None] - np.arange(flow_size))).astype(np.float32)
 
 
 def _information(gray: NDArray[np.uint8]) -> Array:

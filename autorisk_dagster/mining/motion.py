@@ -1,12 +1,11 @@
 """Optical flow, window by window: mean and variance of its magnitude.
 
-Seed 000, stage 1, with two differences. The flow is DIS's (Kroeger et al. 2016, OpenCV's preset "ultrafast") at 240 px
-short edge instead of Farneback's at 480: 1.0 ms a pair for 43-80. On pictures of the test videos moved by a known shift
-or zoom it reads 0.96 to 1.1 of the true length up to 12 px, Farneback (240 px, window 9) 0.55 to 0.62, and its median
-error is a third of that. Rank correlation of the windows' means with the seed's setting: 0.949 where its frames are
-chained (1st to 4th to 7th), 0.961 where each third is paired with its neighbour; those two agree with each other to
-0.940. And displacement is divided by the true time between the two frames: per pair, as the seed counts it, a 4 fps
-recording looks two and a half times as fast as a 10 fps one.
+Seed 000, stage 1, with two differences. The flow is DIS's (Kroeger et al. 2016, OpenCV's preset "ultrafast") of a
+picture of 240 px short edge instead of Farneback's at 480: 0.8 ms a pair for 43-80. On frames of the test videos moved
+by a known shift and zoom, with noise, it reads 0.91 to 1.10 of the true length, half of the textured px to 0.27 px;
+Farneback (240 px, window 9) reads 0.55 to 0.62. How it ranks windows beside the seed's setting: docs/performance.md.
+And displacement is divided by the true time between the two frames: per pair, as the seed counts it, a 4 fps recording
+looks two and a half times as fast as a 10 fps one.
 
 Unit: px of a frame whose short edge is 240 px, per 0.1 s.
 A pair across a scene cut, or more than half a second apart, shows no motion and is left out.
@@ -16,6 +15,7 @@ Not covered: the car's own motion is part of the flow (`mining.own_motion` tells
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -24,9 +24,12 @@ from numpy.typing import NDArray
 
 from autorisk_dagster import tables
 from autorisk_dagster.mining.windows import window_count, window_of
+from autorisk_dagster.video.frames import reduced
 
 SHORT_EDGE_PX = 240
 UNIT_SEC = 0.1
+HALVINGS = 2  # of the grey picture before the flow: DIS's preset looks no closer than that (its finest scale)
+MIN_EDGE_PX = 12  # of the halved picture: less than DIS takes
 # Farther apart than this, a car at town speed has moved on by more than its own length: nothing to match.
 MAX_GAP_SEC = 0.5
 
@@ -38,8 +41,18 @@ _COLUMNS = ("flow_mean_px", "flow_variance_px2")
 
 
 @dataclass(frozen=True)
+class _Frame:
+    timestamp_sec: float
+    gray: NDArray[np.uint8]
+    halved: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class FlowField:
-    """Dense flow of one pair of frames: (h, w, 2) px from `before` to the next frame, `gap_sec` later."""
+    """Flow from `before`, (h, w) grey, to the frame `gap_sec` later: px of `before`.
+
+    `flow` is (rows, columns, 2), x right and y down, over the whole picture but coarser than it.
+    """
 
     flow: NDArray[np.float32]
     before: NDArray[np.uint8]
@@ -51,7 +64,8 @@ class MotionSignals:
 
     def __init__(self, window_sec: float) -> None:
         self._window_sec = window_sec
-        self._last: tuple[float, NDArray[np.uint8]] | None = None
+        self._last: _Frame | None = None
+        self._dis = _dis()  # keeps its buffers from pair to pair
         self._sums: dict[int, tuple[float, float, float]] = {}  # seconds, mean * seconds, variance * seconds
 
     def add(self, timestamp_sec: float, gray: NDArray[np.uint8], is_cut: bool = False) -> FlowField | None:
@@ -63,21 +77,21 @@ class MotionSignals:
             is_cut: a scene began after the sampled frame before this one, at this frame or at one not sampled
         """
         last = self._last
-        if last is not None and timestamp_sec <= last[0]:
+        if last is not None and timestamp_sec <= last.timestamp_sec:
             return None
-        self._last = (timestamp_sec, gray)
-        if last is None or is_cut or last[1].shape != gray.shape:
+        now = self._last = _Frame(timestamp_sec, gray, _halved(gray))
+        if last is None or is_cut or last.gray.shape != gray.shape:
             return None
-        gap_sec = timestamp_sec - last[0]
+        gap_sec = timestamp_sec - last.timestamp_sec
         if gap_sec > MAX_GAP_SEC:
             return None
-        flow = dense_flow(last[1], gray)
-        mean, variance = flow_statistics(flow, gap_sec)
+        flow = coarse_flow(self._dis, last.halved, now.halved, len(gray))
+        mean, variance = flow_statistics(flow, gap_sec, min(gray.shape))
         window = window_of(timestamp_sec - gap_sec / 2, self._window_sec)
         seconds, mean_sum, variance_sum = self._sums.get(window, (0.0, 0.0, 0.0))
         # Weighted by time, a frame repeated to fill a frame rate (no motion, then a jump) leaves the mean as it was.
         self._sums[window] = (seconds + gap_sec, mean_sum + mean * gap_sec, variance_sum + variance * gap_sec)
-        return FlowField(flow, last[1], gap_sec)
+        return FlowField(flow, last.gray, gap_sec)
 
     def finish(self, duration_sec: float) -> pl.DataFrame:
         """One row a window of the video: `flow_mean_px`, `flow_variance_px2`; null where no pair was measured."""
@@ -94,15 +108,42 @@ class MotionSignals:
 
 def dense_flow(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Displacement of every pixel of `before`, (h, w, 2) px."""
-    flow: NDArray[np.float32] = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(
-        before, after, None
-    )  # type: ignore[call-overload]
-    return flow
+    height, width = before.shape
+    flow = coarse_flow(_dis(), _halved(before), _halved(after), height)
+    return cast("NDArray[np.float32]", cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
-def flow_statistics(flow: NDArray[np.float32], gap_sec: float) -> tuple[float, float]:
-    """Mean (px) and variance (px^2) of the flow's magnitude over the picture, in the unit of the module."""
-    every = flow[::2, ::2]  # DIS measures patches 4 px apart at this preset: what lies between is interpolated
-    mean, deviation = cv2.meanStdDev(cv2.magnitude(every[..., 0], every[..., 1]))
-    scale = (UNIT_SEC / gap_sec) * (SHORT_EDGE_PX / min(flow.shape[:2]))
+def flow_statistics(flow: NDArray[np.float32], gap_sec: float, short_edge_px: int) -> tuple[float, float]:
+    """Mean (px) and variance (px^2) of the flow's magnitude over the picture, in the unit of the module.
+
+    Args:
+        flow: (rows, columns, 2) px of a picture with the short edge `short_edge_px`
+        gap_sec: time it took
+        short_edge_px: of the picture whose px the flow counts
+    """
+    mean, deviation = cv2.meanStdDev(cv2.magnitude(flow[..., 0], flow[..., 1]))
+    scale = (UNIT_SEC / gap_sec) * (SHORT_EDGE_PX / short_edge_px)
     return float(mean[0, 0]) * scale, (float(deviation[0, 0]) * scale) ** 2
+
+
+def _dis() -> cv2.DISOpticalFlow:
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    dis.setFinestScale(0)  # the pictures come at the scale at which the preset ends
+    return dis
+
+
+def _halved(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture at a quarter of its size: made once a frame, where DIS would make it anew for both of its pairs."""
+    times = HALVINGS
+    while times and min(gray.shape) >> times < MIN_EDGE_PX:
+        times -= 1
+    return reduced(gray, gray.shape[1] >> times, gray.shape[0] >> times)
+
+
+def coarse_flow(
+    dis: cv2.DISOpticalFlow, before: NDArray[np.uint8], after: NDArray[np.uint8], height_px: int
+) -> NDArray[np.float32]:
+    """Flow between two halved pictures, (rows, columns, 2), in px of the picture that was `height_px` high."""
+    flow: NDArray[np.float32] = dis.calc(before, after, None)  # type: ignore[call-overload]
+    flow *= height_px // len(before)
+    return flow

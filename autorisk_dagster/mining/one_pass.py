@@ -27,6 +27,7 @@ from autorisk_dagster.perception.detections import Detections, Detector, is_own_
 from autorisk_dagster.perception.still_boxes import frames_moving, mark_still
 from autorisk_dagster.perception.tracker import RoadUserTracker, settle_labels
 from autorisk_dagster.profile import CameraSettings, PerceptionSettings
+from autorisk_dagster.threads import opencv_threads, thread_budget
 from autorisk_dagster.video.reader import AudioBlock, VideoFrame, VideoReader
 from autorisk_dagster.video.scenes import SceneCutDetector
 
@@ -152,7 +153,7 @@ def perceive(
     follower = _Follower(detector, settings.detection_rate_hz)
     flow_clock, detection_clock = SampleClock(settings.flow_rate_hz), SampleClock(settings.detection_rate_hz)
     scene_index = 0
-    with VideoReader(path) as reader:
+    with VideoReader(path) as reader, opencv_threads(thread_budget().pictures):
         for item in reader:
             if isinstance(item, AudioBlock):
                 audio.add(item.start_sec, item.samples)
@@ -172,8 +173,8 @@ def perceive(
             if progress is not None:
                 progress(time_sec)
         decoded, corrupt = reader.frames_decoded, reader.corrupt_frames
+        found = settle_labels(follower.finish())
 
-    found = settle_labels(follower.finish())
     timestamps_sec = np.array(follower.timestamps_sec)
     flow = motion.finish(duration_sec)
     start_sec = pl.int_range(pl.len()) * settings.window_sec

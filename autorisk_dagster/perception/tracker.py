@@ -136,6 +136,8 @@ class RoadUserTracker:
         self, following: _Following, detections: Detections, indices: list[int], timestamp_sec: float
     ) -> list[tuple[int, int]]:
         """(index in `detections`, ByteTrack's own number) of the boxes that belong to a confirmed track."""
+        if not indices and not following.byte_track.tracks:
+            return []  # nobody to follow: half of all calls, as most roads have vehicles or people, not both
         import supervision
 
         found = following.byte_track.update(

@@ -19,6 +19,7 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame as DecodedFrame
 
 from autorisk_dagster.errors import InputError
+from autorisk_dagster.threads import thread_budget
 from autorisk_dagster.video.clock import check_step
 from autorisk_dagster.video.container import geometry_of, ticks_of
 from autorisk_dagster.video.decoder import Decoder
@@ -52,7 +53,7 @@ class VideoReader:
     Args:
         path: video file
         audio: False leaves the sound alone
-        threads: decoder threads, 0 for one a core
+        threads: decoder threads, 0 for the process's budget (`autorisk_dagster.threads`)
         start_sec, end_sec: window, seconds from the first frame
         audio_rate_hz: rate of the sound
 
@@ -86,10 +87,11 @@ class VideoReader:
         self.next_timestamp_sec: float | None = None
         self._window = (start_sec, end_sec)
         self._rate_hz = audio_rate_hz
-        self._scalers = Scalers(threads)
+        budget = thread_budget()
+        self._scalers = Scalers(budget.pictures)
         self._started = False
         self._damaged_frames = 0
-        self._decoder = Decoder(path, audio=audio, threads=threads)
+        self._decoder = Decoder(path, audio=audio, threads=threads or budget.decoder)
         video = self._decoder.video
         self._sidecar = find_sidecar(path) if audio and self._decoder.sound is None else None
         self.start_pts = self._decoder.start_pts

@@ -55,11 +55,13 @@ class SceneCutDetector:
         if not self._before:
             self._before.append(picture)
             return False
-        usual = float(np.median(self._distances)) if self._distances else 0.0
         distance = structural_distance(picture, self._before[-1])
-        for before in self._before if distance - usual >= self.threshold else ():
-            distance = min(distance, structural_distance(picture, before))
-        cut = distance - usual >= self.threshold
+        cut = distance >= self.threshold  # most frames end here
+        if cut:
+            usual = float(np.median(self._distances)) if self._distances else 0.0
+            if distance - usual >= self.threshold:
+                distance = min(structural_distance(picture, before) for before in self._before)
+            cut = distance - usual >= self.threshold
         if not cut:
             self._distances.append(distance)
         self._before.append(picture)
@@ -75,22 +77,22 @@ def structural_distance(first: NDArray[np.float32], second: NDArray[np.float32])
     height, width = second.shape
     _, _, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(first, second, cv2.TM_CCOEFF_NORMED))
     first = first[y : y + height, x : x + width]
-    whole = max(0.0, float(_correlation(first.reshape(1, -1), second.reshape(1, -1))[0]))
-    blocks = np.maximum(_correlation(_in_blocks(first), _in_blocks(second)), 0.0)
-    return 1.0 - (whole + float(blocks.mean())) / 2
+    pair = np.stack([first, second])
+    whole = _correlation(pair.reshape(2, 1, -1))
+    blocks = np.maximum(_correlation(_in_blocks(pair)), 0.0)
+    return 1.0 - (max(0.0, float(whole[0])) + float(blocks.mean())) / 2
 
 
-def _in_blocks(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(blocks, px of a block)"""
-    height, width = picture.shape[0] // _BLOCKS, picture.shape[1] // _BLOCKS
-    cut = picture[: height * _BLOCKS, : width * _BLOCKS].reshape(_BLOCKS, height, _BLOCKS, width)
-    return cut.transpose(0, 2, 1, 3).reshape(_BLOCKS * _BLOCKS, height * width)
+def _in_blocks(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(2, h, w) as (2, blocks, px of a block)"""
+    height, width = pictures.shape[1] // _BLOCKS, pictures.shape[2] // _BLOCKS
+    cut = pictures[:, : height * _BLOCKS, : width * _BLOCKS].reshape(2, _BLOCKS, height, _BLOCKS, width)
+    return cut.transpose(0, 1, 3, 2, 4).reshape(2, _BLOCKS * _BLOCKS, height * width)
 
 
-def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) correlation of n pairs of pictures, (n, px) each; (cov + c) / sqrt((var1 + c) (var2 + c))."""
-    noise = _NOISE_VARIANCE * first.shape[1]
-    a = first - first.mean(axis=1, keepdims=True)
-    b = second - second.mean(axis=1, keepdims=True)
+def _correlation(pairs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n,) correlation of n pairs of pictures, (2, n, px); (cov + c) / sqrt((var1 + c) (var2 + c))."""
+    noise = _NOISE_VARIANCE * pairs.shape[2]
+    a, b = pairs - pairs.mean(axis=2, keepdims=True)
     covariance, spread_a, spread_b = (np.einsum("ij,ij->i", p, q) + noise for p, q in ((a, b), (a, a), (b, b)))
     return cast("NDArray[np.float32]", covariance / np.sqrt(spread_a * spread_b))

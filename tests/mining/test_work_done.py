@@ -60,7 +60,7 @@ class Work:
         self.packets: Counter[tuple[str, int]] = Counter()
         self.conversions: Counter[str] = Counter()
         detector = CountingDetector()
-        open_file, flow = av.open, motion.dense_flow
+        open_file, flow = av.open, motion.coarse_flow
         work = self
 
         def opening(*args: Any, **kwargs: Any) -> CountingContainer:
@@ -80,7 +80,7 @@ class Work:
                 return self._inner.reformat(*args, **kwargs)
 
         patch.setattr(av, "open", opening)
-        patch.setattr(motion, "dense_flow", flowing)
+        patch.setattr(motion, "coarse_flow", flowing)
         patch.setattr(frames_module, "VideoReformatter", CountingReformatter)
         self.found: Perception = perceive(path, SECONDS, detector, SETTINGS)
         self.detected = detector.pictures

@@ -15,7 +15,7 @@ from resources.media_store import MediaStore
 from resources.profiles import Profiles
 from resources.progress import Progress
 
-_VERSION = code_version(4, "perception", "detector", "camera")
+_VERSION = code_version(5, "perception", "detector", "camera")
 
 
 @dg.multi_asset(

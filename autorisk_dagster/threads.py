@@ -68,7 +68,10 @@ def limit_libraries(environment: MutableMapping[str, str] = os.environ, quota: P
 
     What is set there already stays.
     """
-    cores = usable_cores(environment, quota)
+    try:
+        cores = usable_cores(environment, quota)
+    except InputError:
+        return  # said, with a name and a value, by the first command that opens a video; not by an import
     if cores < _bound_cores():
         for name in _OF_LIBRARIES:
             environment.setdefault(name, str(cores))

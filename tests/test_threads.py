@@ -54,6 +54,12 @@ def test_libraries_are_told_only_where_they_would_count_too_many() -> None:
     assert shared == {"AUTORISK_CORES": "2", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "2"}
 
 
+def test_a_wrong_number_of_cores_does_not_fail_an_import() -> None:
+    wrong = {"AUTORISK_CORES": "many"}
+    limit_libraries(wrong, NO_QUOTA)
+    assert wrong == {"AUTORISK_CORES": "many"}
+
+
 @pytest.mark.parametrize("cores", [1, 2, 3, 8, 64])
 def test_no_library_has_more_threads_than_there_are_cores(cores: int) -> None:
     budget = thread_budget(cores)

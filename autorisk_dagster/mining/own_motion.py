@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from array import array
 
+import numpy as np
 import polars as pl
 
 from autorisk_dagster import tables
@@ -17,11 +18,11 @@ _DECIMALS = 6
 
 
 class OwnMotion:
-    """Takes flow fields in order; holds one row each."""
+    """Takes flow fields in order; holds eight numbers each."""
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings
-        self._rows: list[tuple[float | None, ...]] = []
+        self._rows = array("d")
 
     def add(self, timestamp_sec: float, field: FlowField, frame_size: tuple[int, int]) -> None:
         """Add the flow that ends at `timestamp_sec`; `frame_size` is the full frame's, px."""
@@ -37,12 +38,9 @@ class OwnMotion:
             found.support,
             found.still,
         )
-        self._rows.append((timestamp_sec, field.gap_sec, *(_told(value) for value in values)))
+        self._rows.extend((timestamp_sec, field.gap_sec, *(float(f"{value:.{_DECIMALS}g}") for value in values)))
 
     def finish(self) -> pl.DataFrame:
         """tables.EGO_MOTION of all pairs."""
-        return pl.DataFrame(self._rows, schema=tables.EGO_MOTION, orient="row")
-
-
-def _told(value: float) -> float | None:
-    return None if math.isnan(value) else float(f"{value:.{_DECIMALS}g}")
+        columns = np.frombuffer(self._rows).reshape(-1, len(tables.EGO_MOTION)).T
+        return pl.DataFrame(dict(zip(tables.EGO_MOTION, columns, strict=True)), schema=tables.EGO_MOTION).fill_nan(None)

@@ -17,6 +17,7 @@ import yaml
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError, EndpointError, InputError
 from autorisk_dagster.paths import CONFIGS
+from autorisk_dagster.profile import known_profiles
 
 OWNERS = ["team:fleet-safety"]
 SCHEMA_CHECK = "schema"
@@ -116,9 +117,8 @@ def code_version(number: int, *sections: str) -> str:
     file that is not YAML changes the version too; what is wrong with it is said when a video uses it.
     """
     digest = hashlib.sha256()
-    for path in sorted(CONFIGS.glob("*.yaml")):
-        if sections and not path.stem.startswith("dagster"):
-            digest.update(repr((path.stem, _sections(path, sections))).encode())
+    for name in known_profiles(CONFIGS) if sections else ():
+        digest.update(repr((name, _sections(CONFIGS / f"{name}.yaml", sections))).encode())
     return f"{number}-{digest.hexdigest()[:12]}" if sections else str(number)
 
 

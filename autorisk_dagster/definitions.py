@@ -6,10 +6,12 @@ import os
 
 import dagster as dg
 
-import assets
 from autorisk_dagster.deployment import deployment
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.jobs import (
+    ASSETS,
+    GRAPH,
+    after_night,
     evaluate,
     finalize,
     fleet_batch,
@@ -21,6 +23,7 @@ from autorisk_dagster.jobs import (
     supplement,
     train_adapter,
 )
+from autorisk_dagster.night_sensors import failure_alerts, fleet_night, night_watch
 from autorisk_dagster.paths import CONFIGS, EMBEDDING_MODEL, data_root, local_folder
 from autorisk_dagster.schedules import nightly_fleet_batch
 from autorisk_dagster.sensors import inbox
@@ -43,7 +46,7 @@ def defs() -> dg.Definitions:
     """Assets from `assets/`, back ends from `resources/`, settings from `configs/` and the environment."""
     data, local = data_root(), local_folder()
     return dg.Definitions(
-        assets=dg.load_assets_from_package_module(assets),
+        assets=[*ASSETS, fleet_night],
         jobs=[
             process_video,
             fleet_batch,
@@ -55,9 +58,10 @@ def defs() -> dg.Definitions:
             learn_correction,
             evaluate,
             train_adapter,
+            after_night,
         ],
         schedules=[nightly_fleet_batch],
-        sensors=[inbox],
+        sensors=[inbox, night_watch, failure_alerts],
         executor=_executor(),
         resources={
             "io_manager": FrameStore(base_dir=f"{data}/tables"),
@@ -67,6 +71,7 @@ def defs() -> dg.Definitions:
             "detectors": Detectors(device=os.environ.get("AUTORISK_DEVICE", "cpu")),
             "reasoners": Reasoners.on_this_machine(adapters=f"{data}/adapters"),
             "trainers": Trainers(root=f"{data}/adapters", device=os.environ.get("AUTORISK_TRAINING_DEVICE", "cuda")),
+            "graph": GRAPH,
             "hiders": Hiders(),
             "embedders": Embedders(folder=os.environ.get(EMBEDDING_MODEL, "")),
             "verifiers": Verifiers.on_this_machine(root=str(local / "verification")),

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
+
 import dagster as dg
+
+import assets
+from autorisk_dagster.fleet_history import CODE_TAG, Graph
+
+ASSETS = tuple(dg.load_assets_from_package_module(assets))
 
 PER_VIDEO = (
     "source_video",
@@ -30,9 +38,26 @@ PER_VIDEO = (
 # Per video too, but made when a person asks for it, never by the way.
 ON_REQUEST = ("audit_pack",)
 
+
+def steps_of(definitions: Iterable[object]) -> Mapping[str, tuple[str, ...]]:
+    """The assets that each step makes, by the step's name."""
+    found = (one for one in definitions if isinstance(one, dg.AssetsDefinition) and one.is_executable)
+    return {one.node_def.name: tuple(sorted(key.to_user_string() for key in one.keys)) for one in found}
+
+
+def code_of(definitions: Iterable[object]) -> str:
+    """12 hex digits over the code versions, and so the settings, of what is made of a video."""
+    found = (one for one in definitions if isinstance(one, dg.AssetsDefinition))
+    versions = {key.to_user_string(): version for one in found for key, version in one.code_versions_by_key.items()}
+    return hashlib.sha256(repr([(name, versions[name]) for name in PER_VIDEO]).encode()).hexdigest()[:12]
+
+
+GRAPH = Graph(steps_of(ASSETS), PER_VIDEO, code_of(ASSETS))
+
 process_video = dg.define_asset_job(
     "process_video",
     selection=dg.AssetSelection.assets(*PER_VIDEO),
+    tags={CODE_TAG: GRAPH.code},
     description="Everything between one video file and its safety report.",
 )
 
@@ -40,7 +65,7 @@ fleet_batch = dg.define_asset_job(
     "fleet_batch",
     selection=dg.AssetSelection.assets(*PER_VIDEO),
     # Behind what a person asked for by hand.
-    tags={"dagster/priority": "-1", "autorisk/batch": "fleet"},
+    tags={"dagster/priority": "-1", "autorisk/batch": "fleet", CODE_TAG: GRAPH.code},
     description="The same for every registered video that is missing or failed; one run a video, so that one bad "
     "file stops nothing.",
 )
@@ -99,6 +124,14 @@ evaluate = dg.define_asset_job(
     selection=dg.AssetSelection.assets("ground_truth")
     | dg.AssetSelection.groups("evaluation") - dg.AssetSelection.assets(*PER_VIDEO),
     description="Labels, and everything that is measured by them, over all videos that were processed.",
+)
+
+after_night = dg.define_asset_job(
+    "after_night",
+    selection=dg.AssetSelection.assets("ground_truth", "fleet_dashboard", "broken_videos")
+    | dg.AssetSelection.groups("evaluation") - dg.AssetSelection.assets(*PER_VIDEO),
+    description="What is over the fleet, once the night's videos are done: labels and what is measured by them, what "
+    "is broken, the dashboard.",
 )
 
 ADAPTER_LOOP = (

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from autorisk_dagster.errors import ProfileError
 
+NIGHT = "night"  # the settings of the nightly batch lie beside the profiles and are none
+
 
 class Section(BaseModel):
     """A group of settings: immutable, and unknown keys are errors."""
@@ -358,7 +360,8 @@ def load_profile(name: str, folder: Path) -> Profile:
 
 def known_profiles(folder: Path) -> list[str]:
     """Names of the profiles in `folder`, sorted."""
-    return sorted(path.stem for path in folder.glob("*.yaml") if not path.stem.startswith("dagster"))
+    stems = (path.stem for path in folder.glob("*.yaml"))
+    return sorted(stem for stem in stems if stem != NIGHT and not stem.startswith("dagster"))
 
 
 def _merged(name: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from autorisk_dagster.cli.doctor import doctor
 from autorisk_dagster.cli.exporting import export
 from autorisk_dagster.cli.jobs import job
 from autorisk_dagster.cli.lineage import lineage
+from autorisk_dagster.cli.night import night
 from autorisk_dagster.cli.processing import demo, ingest, run, status
 from autorisk_dagster.cli.reviewing import label, labels, review
 from autorisk_dagster.cli.searching import search
@@ -44,5 +45,6 @@ for command in (
     hold,
     doctor,
     worker,
+    night,
 ):
     main.add_command(command)

@@ -136,3 +136,16 @@ GESTURE_VERDICTS: Schema = {
     "contract_hash": pl.String,
     "error": pl.String,
 }
+
+BROKEN_VIDEOS: Schema = {  # one row a video whose newest failure is not over
+    "cause": pl.String,  # without what is this video's alone: equal causes are equal
+    "partition": pl.String,  # the video; null: it failed over the fleet
+    "asset": pl.String,
+    "error": pl.String,
+    "first_failed_at": UTC,  # for this cause, in a row
+    "last_failed_at": UTC,
+    "failures": pl.Int64,
+    "given_up": pl.Boolean,  # the night leaves it to a person
+    "run_id": pl.String,
+    "command": pl.String,
+}

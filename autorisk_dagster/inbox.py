@@ -1,8 +1,7 @@
-"""The inbox: a local folder that footage is copied into, and the file that remembers what was seen there.
+"""The inbox: what its files say, and the file that remembers what was seen there.
 
 A file's profile is the one its `<stem>.yaml` names (`profile: winter`), else the nearest folder in the inbox that is
-called like a profile. Hidden files (an rsync under way is one) and files of other suffixes are passed over; links are
-told and never followed: whoever may write into the inbox may not choose what else on this machine is read.
+called like a profile.
 
 What was seen lies in SQLite: a change writes its rows and no others, and what must be done is written in the same
 transaction, numbered. Whoever does it keeps the number of the last that was done: what a killed process left undone is
@@ -12,12 +11,10 @@ handed out again.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import stat
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,98 +22,38 @@ import yaml
 
 from autorisk_dagster.discovery import Action, Listed, Outcome, Reading, Registered, Seen
 from autorisk_dagster.errors import InputError, VideoError
-from autorisk_dagster.sources import VIDEO_SUFFIXES, SourceLedger, fingerprint
+from autorisk_dagster.footage import is_there
+from autorisk_dagster.inbox_places import Inbox
+from autorisk_dagster.sources import SourceLedger
 
 MAX_SIDECAR_BYTES = 65_536
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What lies in an inbox, by relative path.
-
-    Attributes:
-        unlisted: folders that could not be listed, "." for the inbox's own
-        links: video files that are links
-    """
-
-    files: dict[str, Listed]
-    unlisted: tuple[str, ...]
-    links: tuple[str, ...]
-
-
-def list_inbox(folder: Path) -> Listing:
-    """Every video file under `folder`, with its size and times; none is opened.
-
-    Raises:
-        InputError: `folder` is none, or cannot be listed.
-    """
-    try:
-        next(os.scandir(folder), None)
-    except OSError as error:
-        raise InputError(
-            f"inbox {folder} cannot be listed ({error.strerror}); mount it, or correct AUTORISK_INBOX"
-        ) from error
-    found: dict[str, os.stat_result] = {}
-    unlisted: list[str] = []
-    links: list[str] = []
-    waiting = [""]  # folders by relative path; plain strings, because a `Path` a file is most of a look at 100,000
-    while waiting:
-        at = waiting.pop()
-        try:
-            with os.scandir(folder / at) as entries:
-                for entry in entries:
-                    relative = f"{at}/{entry.name}" if at else entry.name
-                    suffix = _suffix(entry.name)
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(relative)
-                    elif suffix in VIDEO_SUFFIXES and entry.is_symlink():
-                        links.append(relative)
-                    elif suffix in VIDEO_SUFFIXES or suffix == ".yaml":
-                        with suppress(FileNotFoundError):  # moved away while the folder was read
-                            facts = entry.stat(follow_symlinks=False)
-                            if stat.S_ISREG(facts.st_mode):
-                                found[relative] = facts
-        except OSError:
-            unlisted.append(at or ".")
-    files = {}
-    for relative, facts in found.items():
-        suffix = _suffix(relative)
-        if suffix in VIDEO_SUFFIXES:
-            beside = found.get(f"{relative[: -len(suffix)]}.yaml")
-            mark = f"{beside.st_size}:{beside.st_mtime_ns}:{beside.st_ctime_ns}" if beside else ""
-            files[relative] = Listed(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, mark)
-    return Listing(files, tuple(unlisted), tuple(sorted(links)))
-
-
-def read_file(folder: Path, relative: str, listed: Listed, row: Seen | None, profiles: Collection[str]) -> Reading:
+def read_file(inbox: Inbox, relative: str, listed: Listed, row: Seen | None, profiles: Collection[str]) -> Reading:
     """The fingerprint and the profile of one file; content that `row` knows already is not read again."""
-    path = folder / relative
     try:
-        profile = _profile_of(path.with_suffix(".yaml") if listed.sidecar else None, relative, profiles)
+        profile = _profile_of(inbox, relative, listed.sidecar, profiles)
         same = row is not None and (row.listed.size_bytes, row.listed.modified_ns) == (
             listed.size_bytes,
             listed.modified_ns,
         )
         if row is not None and same and row.fingerprint is not None:
             return Reading(row.fingerprint, profile)
-        return Reading(fingerprint(path), profile)
+        return Reading(inbox.fingerprint(relative), profile)
     except VideoError as error:
         return Reading(problem=f"{error.cause}. {error.fix}")
     except InputError as error:
         return Reading(problem=str(error))
 
 
-def _profile_of(sidecar: Path | None, relative: str, profiles: Collection[str]) -> str | None:
-    if sidecar is None:
-        return next((part for part in reversed(PurePosixPath(relative).parent.parts) if part in profiles), None)
+def _profile_of(inbox: Inbox, relative: str, has_sidecar: str, profiles: Collection[str]) -> str | None:
+    pure = PurePosixPath(relative)
+    if not has_sidecar:
+        return next((part for part in reversed(pure.parent.parts) if part in profiles), None)
+    sidecar = pure.with_suffix(".yaml")
     fix = "It must say no more than, for example: profile: winter"
     try:
-        with sidecar.open("rb") as file:
-            values: Any = yaml.safe_load(file.read(MAX_SIDECAR_BYTES))
-    except OSError as error:
-        raise InputError(f"{sidecar.name} cannot be read ({error.strerror})") from error
+        values: Any = yaml.safe_load(inbox.head(str(sidecar), MAX_SIDECAR_BYTES))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{sidecar.name} is not YAML. {fix}") from error
     if not isinstance(values, dict) or set(values) != {"profile"} or not isinstance(values["profile"], str):
@@ -130,17 +67,13 @@ def _profile_of(sidecar: Path | None, relative: str, profiles: Collection[str]) 
     return name
 
 
-def registered_of(folder: Path, readings: Mapping[str, Reading], ledger: SourceLedger) -> list[Registered]:
+def registered_of(inbox: Inbox, readings: Mapping[str, Reading], ledger: SourceLedger) -> list[Registered]:
     """Videos of the source ledger whose keys have the same digits as those in `readings`; paths in the inbox relative
     to it."""
     contents = [reading.fingerprint for reading in readings.values() if reading.fingerprint]
     return [
         Registered(
-            record.video_id,
-            _relative(Path(record.path), folder.resolve()),
-            record.profile,
-            Path(record.path).is_file(),
-            record.fingerprint,
+            record.video_id, inbox.relative(record.path), record.profile, is_there(record.path), record.fingerprint
         )
         for record in (ledger.alike(contents) if contents else ())
     ]
@@ -195,7 +128,3 @@ def _seen(facts: dict[str, Any]) -> Seen:
 def _suffix(name: str) -> str:
     stem, dot, suffix = name.rpartition(".")
     return f"{dot}{suffix.lower()}" if stem else ""
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)

@@ -20,7 +20,8 @@ import pytest
 from autorisk_dagster.definitions import defs
 from autorisk_dagster.discovery import SETTLED_SEC, Action, Listed, Reading, Registered, Seen, decide, files_to_read
 from autorisk_dagster.errors import VideoError
-from autorisk_dagster.inbox import InboxLedger, list_inbox
+from autorisk_dagster.inbox import InboxLedger
+from autorisk_dagster.inbox_places import open_inbox
 from autorisk_dagster.sensors import inbox
 from autorisk_dagster.sources import SourceLedger
 from autorisk_dagster.storage.folder import Folder
@@ -323,7 +324,7 @@ def test_a_link_is_not_followed_out_of_the_inbox(desk: Desk) -> None:
     outside = desk.folder.parent / "secret.mp4"
     outside.write_bytes(b"secret")
     (desk.folder / "a.mp4").symlink_to(outside)
-    assert list_inbox(desk.folder).links == ("a.mp4",)
+    assert open_inbox(str(desk.folder)).look().links == ("a.mp4",)
     assert desk.tick() == [] and desk.sources.all() == []
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autorisk_dagster.doctor.finding import Finding
-from autorisk_dagster.errors import InputError
-from autorisk_dagster.inbox import InboxLedger, list_inbox
+from autorisk_dagster.errors import BucketError, InputError
+from autorisk_dagster.inbox import InboxLedger
+from autorisk_dagster.inbox_places import open_inbox
 from autorisk_dagster.review.log import review_log
 from autorisk_dagster.sources import SourceRecord
 
@@ -60,9 +61,12 @@ def review_log_is_whole(data: Path) -> list[Finding]:
 
 
 def footage(records: Sequence[SourceRecord], reported: Iterable[str]) -> list[Finding]:
-    """Registered footage lies where it was. Gone after its report: whoever wants it again must bring it back."""
+    """Registered footage lies where it was. Gone after its report: whoever wants it again must bring it back.
+
+    Of footage in a bucket it is told what the inbox saw to be gone; a request a video would take minutes.
+    """
     done = set(reported)
-    gone = [record for record in records if not Path(record.path).is_file()]
+    gone = [record for record in records if _is_gone(record)]
     found = []
     for state, some in (
         ("broken", [record for record in gone if record.video_id not in done]),
@@ -77,15 +81,21 @@ def footage(records: Sequence[SourceRecord], reported: Iterable[str]) -> list[Fi
     return found or [Finding("footage", "ok", f"{len(records)} videos, all where they were")]
 
 
+def _is_gone(record: SourceRecord) -> bool:
+    return record.missing_since is not None if "://" in record.path else not Path(record.path).is_file()
+
+
 def inbox_folder(environment: Mapping[str, str], ledger: Path) -> list[Finding]:
     """The inbox can be listed; what in it could not be read."""
     named = environment.get("AUTORISK_INBOX")
     if not named:
         return [Finding("inbox", "ok", "AUTORISK_INBOX is not set: footage is registered by hand")]
     try:
-        listing = list_inbox(Path(named).resolve())
+        listing = open_inbox(named).look()
     except InputError as error:
         return [Finding("inbox", "broken", str(error), f"mkdir -p {shlex.quote(named)}, or mount it")]
+    except BucketError as error:
+        return [Finding("inbox", "broken", str(error), "mend it, or correct AUTORISK_INBOX")]
     seen = InboxLedger(ledger).seen() if ledger.exists() else {}
     bad = [f"{path}: {row.problem}" for path, row in sorted(seen.items()) if row.problem and path in listing.files]
     bad += [f"{folder}: cannot be listed" for folder in listing.unlisted] + [

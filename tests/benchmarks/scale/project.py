@@ -143,19 +143,25 @@ def put_footage(project: Project, numbers: Sequence[int] | range) -> None:
 def _see_files(project: Project, numbers: range) -> list[str]:
     """Put files into the inbox and have the inbox's own functions see and register them; return their keys."""
     from autorisk_dagster.discovery import decide, files_to_read
-    from autorisk_dagster.inbox import InboxLedger, list_inbox, read_file, registered_of
+    from autorisk_dagster.inbox import InboxLedger, read_file, registered_of
+    from autorisk_dagster.inbox_places import open_inbox
     from autorisk_dagster.sources import SourceLedger
+    from autorisk_dagster.storage.folder import Folder
 
     put_footage(project, numbers)
-    ledger, sources = InboxLedger(project.data / "inbox" / "seen.sqlite"), SourceLedger(project.data / "sources")
-    listing, seen, now_sec = list_inbox(project.inbox), ledger.seen(), time.time()
+    ledger, sources = (
+        InboxLedger(project.data / "inbox" / "seen.sqlite"),
+        SourceLedger(Folder(project.data / "sources")),
+    )
+    inbox = open_inbox(str(project.inbox))
+    listing, seen, now_sec = inbox.look(), ledger.seen(), time.time()
     now, _ = files_to_read(listing.files, seen, now_sec, limit=len(listing.files))
-    readings = {path: read_file(project.inbox, path, listing.files[path], None, ()) for path in now}
-    known = registered_of(project.inbox, readings, sources)
+    readings = {path: read_file(inbox, path, listing.files[path], None, ()) for path in now}
+    known = registered_of(inbox, readings, sources)
     outcome = decide(listing.files, seen, readings, known, now_sec)
     ledger.keep(seen, outcome)
     for action in outcome.actions:
-        sources.place(action.video_id, project.inbox / action.path, action.fingerprint, action.profile)
+        sources.place(action.video_id, inbox.location(action.path), action.fingerprint, action.profile)
     return [action.video_id for action in sorted(outcome.actions, key=lambda action: action.path[-10:])]
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from assets.batches import PARTITIONED, one_by_one
 from assets.label_protocol import DIGESTS
 from assets.placement import GPU
-from assets.tabulate import OWNERS, TABLE, code_version, schema_check, table_result
+from assets.tabulate import OWNERS, TABLE, code_version, picture, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError, BackendError, InputError
 from autorisk_dagster.io import FrameStoreIOManager
@@ -259,6 +259,8 @@ def _each(clips: list[Row], judge: Callable[[Row], Row], workers: int, report: C
 
 
 def _result(table: pl.DataFrame, clips: pl.DataFrame, profile: Profile) -> dg.MaterializeResult:
+    from autorisk_dagster.reporting.judgement_plots import letters_plot
+
     unread = int((table["outcome"] == "parse_failure").sum())
     judged = table["outcome"] == "severity"
     first = table.row(0, named=True) if table.height else {}
@@ -267,6 +269,7 @@ def _result(table: pl.DataFrame, clips: pl.DataFrame, profile: Profile) -> dg.Ma
         for name in ("prompt_tokens", "answer_tokens", "seconds")
         if table[name].null_count() < table.height
     }
+    letters = letters_plot(table)
     return table_result(
         "reason_outputs",
         table,
@@ -282,6 +285,7 @@ def _result(table: pl.DataFrame, clips: pl.DataFrame, profile: Profile) -> dg.Ma
             "severities": {str(name): count for name, count in table["severity"].value_counts().iter_rows()},
             "parse_layers": {str(name): count for name, count in table["parse_layer"].value_counts().iter_rows()},
             **cost,
+            **({} if letters is None else {"letters": picture("letters", letters)}),
         },
         [
             dg.AssetCheckResult(

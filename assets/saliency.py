@@ -6,7 +6,17 @@ import dagster as dg
 import polars as pl
 
 from assets.placement import GPU
-from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
+from assets.tabulate import (
+    OWNERS,
+    TABLE,
+    animation,
+    code_version,
+    failure,
+    media_links,
+    picture,
+    schema_check,
+    table_result,
+)
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
@@ -88,8 +98,8 @@ def saliency_maps(
             "clips": table.height,
             "settings_hash": profile.saliency.digest(),
             "shown_smaller": table.filter(pl.col("notes").list.len() > 0).height,
-            **{f"curve {name}": dg.MetadataValue.md(_picture(png, "png")) for name, png in pictures.items()},
-            **_first_animation(table, media),
+            **{f"curve {name}": picture("saliency", png) for name, png in pictures.items()},
+            **_to_look_at(table),
         },
         [dg.AssetCheckResult(check_name="every_clip_measured_or_says_why", passed=bool(told.all()))],
         preview=["clip_id", "severity", "log_odds", "peak_sec", "reason"],
@@ -127,7 +137,7 @@ def _measured(
     import numpy as np
 
     from autorisk_dagster.reasoning.saliency import saliency
-    from autorisk_dagster.reporting.saliency_view import animation, curve_png, overlay
+    from autorisk_dagster.reporting import saliency_view as view
 
     judge = reasoners.judge(profile)
     found: Saliency = saliency(
@@ -142,7 +152,7 @@ def _measured(
         times = found.frames.timestamps_sec + clip["start_sec"]
         rgb = np.stack([hider.picture(bgr, at)[..., ::-1] for bgr, at in zip(rgb[..., ::-1], times, strict=True)])
     with media.writing(relative) as target:
-        animation(overlay(rgb, found.map), 1 / profile.reasoner.frames_per_sec, target)
+        view.animation(view.overlay(rgb, found.map), 1 / profile.reasoner.frames_per_sec, target)
     frame, y, x = np.unravel_index(int(np.argmax(found.map)), found.map.shape)
     times = found.frames.timestamps_sec
     row = _not_measured(clip, None) | {
@@ -161,7 +171,7 @@ def _measured(
         "prompt_hash": judge.question.hash,
         "notes": list(found.notes),
     }
-    return row, curve_png(times, found.curve, f"{clip['clip_id']}: what {found.severity} rests on")
+    return row, view.curve_png(times, found.curve, f"{clip['clip_id']}: what {found.severity} rests on")
 
 
 def _not_measured(clip: Row, reason: str | None) -> Row:
@@ -172,18 +182,17 @@ def _not_measured(clip: Row, reason: str | None) -> Row:
     }
 
 
-def _first_animation(table: pl.DataFrame, media: MediaStore) -> dict[str, Any]:
-    """The worst clip's animation, small enough for Dagster's event log."""
-    worst = table.drop_nulls("overlay_path").sort(pl.col("severity").to_physical(), descending=True)
-    if worst.is_empty():
+def _to_look_at(table: pl.DataFrame) -> dict[str, Any]:
+    """The worst clip's animation in the page, and links to the others'; `autorisk ui` serves them."""
+    shown = table.drop_nulls("overlay_path").sort(pl.col("severity").to_physical(), "clip_id", descending=[True, False])
+    if shown.is_empty():
         return {}
-    content = media.path(worst["overlay_path"][0]).read_bytes()
-    if len(content) > 1_000_000:
-        return {}
-    return {f"overlay {worst['clip_id'][0]}": dg.MetadataValue.md(_picture(content, "webp"))}
-
-
-def _picture(content: bytes, kind: str) -> str:
-    import base64
-
-    return f"![saliency](data:image/{kind};base64,{base64.b64encode(content).decode()})"
+    words = pl.format(
+        "{}: {}, peak at {} s", "clip_id", pl.col("severity").cast(pl.String), pl.col("peak_sec").round(1)
+    )
+    links = shown.select(words, "overlay_path").rows()
+    worst = shown.row(0, named=True)
+    return {
+        f"overlay {worst['clip_id']}": animation("saliency", worst["overlay_path"]),
+        "overlays": media_links(links),
+    }

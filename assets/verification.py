@@ -1,13 +1,16 @@
 """Verification: what a vision-language model says of proposed near misses and gestures."""
 
 import os
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from assets.placement import GPU
-from assets.tabulate import OWNERS, TABLE, code_version, failure, markdown_table, schema_check, table_result
+from assets.placement import CPU, GPU
+from assets.tabulate import OWNERS, TABLE, code_version, failure, markdown_table, picture, schema_check, table_result
+from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.io import FleetTable
 from autorisk_dagster.partitions import videos
 from resources.media_store import MediaStore
 from resources.verifiers import Verifiers
@@ -76,6 +79,7 @@ def verified_events(
 
     A rejected event stays in `near_miss_events`; without an endpoint every outcome is "not_run".
     """
+    from autorisk_dagster.reporting.judgement_plots import events_plot
     from autorisk_dagster.verification import near_miss
     from autorisk_dagster.verification.verified_events import alarm_figures, verify_events
 
@@ -107,6 +111,7 @@ def verified_events(
             "alarms_an_hour_without_verifier": found.proposals / hours if hours else 0.0,
             "alarms_an_hour_with_verifier": found.passing / hours if hours else 0.0,
             "reasons": _counts(table),
+            **_pictures(outcomes=events_plot(table, facts["duration_sec"])),
         },
         _results(table),
         preview=["event_id", "timestamp_sec", "actors", "outcome", "reason_category", "rationale", "error"],
@@ -129,6 +134,7 @@ def gesture_verdicts(media: MediaStore, verifiers: Verifiers) -> dg.MaterializeR
     Where a person labelled them, the metadata count the false alarms that pass with and without the verifier, and the
     commands it costs. What the model said is written out as training rows for the local detector.
     """
+    from autorisk_dagster.reporting.judgement_plots import outcomes_plot
     from autorisk_dagster.verification import gesture
     from autorisk_dagster.verification.event_log import disagreement_counts, read_log, write_training_rows
     from autorisk_dagster.verification.recorded_gestures import gate_figures, verify_gestures
@@ -151,10 +157,60 @@ def gesture_verdicts(media: MediaStore, verifiers: Verifiers) -> dg.MaterializeR
             "reasons": _counts(table),
             "disagreements_in_log": disagreement_counts(records),
             "training_rows": write_training_rows(records, rows) if records else 0,
+            **_pictures(outcomes=outcomes_plot(table, "proposed_intent", gesture.INTENTS)),
         },
         _results(table),
         preview=["event_id", "proposed_intent", "outcome", "reason_category", "rationale", "error"],
     )
+
+
+@dg.asset(
+    dagster_type=TABLE,
+    group_name="evaluation",
+    op_tags=CPU,
+    kinds={"python", "polars"},
+    owners=OWNERS,
+    code_version=code_version(1),
+    check_specs=[schema_check("alarm_metrics")],
+)
+def alarm_metrics(ground_truth: pl.DataFrame, verified_events: FleetTable) -> dg.MaterializeResult:
+    """Near-miss alarms with and without the verifier, by what people labelled: how many are false (in clips labelled
+    NONE or LOW), how many of these a model rejects, and in how many clips with a danger (MEDIUM or HIGH) an alarm
+    still stands.
+
+    Where no model was heard the figures with the verifier are null: an alarm that nobody looked at is not a good one.
+    """
+    from autorisk_dagster.evaluation import alarms
+    from autorisk_dagster.reporting.judgement_plots import outcomes_plot
+
+    events = verified_events.rows.collect()
+    try:
+        table = alarms.alarm_metrics(ground_truth, events)
+        found = alarms.labelled_alarms(ground_truth, events)
+    except AutoRiskError as error:
+        raise failure(error) from error
+    blind = found.filter(pl.col("origin") == "label_file")
+    reasons = found.drop_nulls("reason_category").group_by("origin", "reason_category", "severity").len("alarms")
+    return table_result(
+        "alarm_metrics",
+        table,
+        {
+            **verified_events.coverage(),
+            "alarms": events.height,
+            "alarms_labelled": blind.height,
+            "outcomes": {name: events.filter(pl.col("outcome") == name).height for name in tables.VERIFICATIONS},
+            "verifiers": {str(name): count for name, count in events["verifier"].value_counts(sort=True).iter_rows()},
+            "reasons_by_label": dg.MetadataValue.md(
+                markdown_table(reasons.sort("origin", "alarms", "reason_category", descending=[False, True, False]), 40)
+            ),
+            **_pictures(by_label=outcomes_plot(blind, "severity", tables.SEVERITIES)),
+        },
+        preview=["label_origin", "metric", "stage", "value", "low", "high", "n", "groups", "note"],
+    )
+
+
+def _pictures(**found: bytes | None) -> dict[str, Any]:
+    return {name: picture(name, png) for name, png in found.items() if png is not None}
 
 
 def _counts(table: pl.DataFrame) -> dict[str, int]:

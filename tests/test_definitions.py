@@ -33,6 +33,7 @@ FLEET_WIDE = (
     "calibration",
     "grounding_metrics",
     "signal_metrics",
+    "alarm_metrics",
     "ablation",
     "broken_videos",
 )

@@ -121,6 +121,11 @@ ERROR_ANALYSIS: Schema = {  # one row a labelled clip, worst first
     "clip_sha256": pl.String,
 }
 
+# stage: detector (every alarm stands), verified (what a model rejected does not), difference. metric: false_share (of
+# the alarms that stand), false_alarms, false_rejected (share of the false ones), danger_pointed_at (share of the clips
+# labelled MEDIUM or HIGH in which an alarm stands). n counts alarms, or clips where the metric is of clips
+ALARM_METRICS: Schema = figures()
+
 GESTURE_VERDICTS: Schema = {
     "file_name": pl.String,
     "event_id": pl.String,  # the file's stem where the file is no proposal

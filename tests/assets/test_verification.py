@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.verification import gesture_verdicts, verified_events
+from assets.verification import alarm_metrics, gesture_verdicts, verified_events
 from autorisk_dagster import tables
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.partitions import videos
@@ -111,6 +111,26 @@ def test_recorded_gestures_are_judged_counted_and_written_out_for_training(
     rows = [json.loads(line) for line in lines]
     labels = {row["event_id"]: (row["label"], row.get("feature.peak")) for row in rows}
     assert labels == {"a": (True, 1.5), "b": (False, None)}
+    assert failed_checks(result) == []
+
+
+def test_alarms_of_the_fleet_are_held_against_labels(tmp_path: Path) -> None:
+    from tests.evaluation.test_alarms import EVENTS, LABELS
+
+    (tmp_path / "tables" / "verified_events").mkdir(parents=True)
+    EVENTS.drop("video_id").write_parquet(tmp_path / "tables" / "verified_events" / "v.parquet")
+    LABELS.write_parquet(tmp_path / "tables" / "ground_truth.parquet")
+    upstream = [dg.AssetSpec("verified_events", partitions_def=videos), dg.AssetSpec("ground_truth")]
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions("videos", ["v", "not-processed"])
+        result = dg.materialize(
+            [alarm_metrics, *upstream], selection=[alarm_metrics], instance=instance, resources=resources(tmp_path)
+        )
+    told = metadata(result, "alarm_metrics")
+    assert (told["videos"], told["alarms"], told["alarms_labelled"]) == ("1 of 2", 9, 7)
+    assert told["outcomes"] == {"confirmed": 4, "rejected": 4, "failed": 1, "not_run": 0}
+    assert "| label_file | parallel_lanes | NONE | 1 |" in told["reasons_by_label"]
+    assert told["by_label"].startswith("![by_label](data:image/png;base64,")
     assert failed_checks(result) == []
 
 

@@ -18,6 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from autorisk_dagster.errors import InputError
+
 Record = dict[str, Any]
 
 
@@ -76,13 +78,28 @@ def end_to_end_sec(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Seconds from the first to the last time in each event's records, which may come from several programs' logs.
 
     Times are read from `received_at` and `answered_at`, ISO 8601 with an offset.
+
+    Raises:
+        InputError: one of them is something else.
     """
     times: dict[str, list[float]] = {}
     for record in records:
         for name in ("received_at", "answered_at"):
             if name in record:
-                times.setdefault(record["event_id"], []).append(datetime.fromisoformat(record[name]).timestamp())
+                times.setdefault(record["event_id"], []).append(_instant(record, name))
     return {event_id: max(at) - min(at) for event_id, at in times.items()}
+
+
+def _instant(record: Mapping[str, Any], name: str) -> float:
+    try:
+        found = datetime.fromisoformat(record[name])
+        if found.tzinfo is None:
+            raise ValueError("no offset")
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"event {record['event_id']}: {name} is {record[name]!r}, not a time in ISO 8601 with an offset"
+        ) from error
+    return found.timestamp()
 
 
 def heard(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

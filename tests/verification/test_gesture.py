@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from autorisk_dagster.verification.endpoint import DEFAULT_MODEL, URL_VARIABLE
 from autorisk_dagster.verification.gesture import (
     CONTRACT,
     INTENTS,
@@ -18,7 +21,7 @@ from autorisk_dagster.verification.gesture import (
     gesture_proposal,
     read_verdict,
 )
-from autorisk_dagster.verification.verifier import messages
+from autorisk_dagster.verification.verifier import MAX_TOKENS, TEMPERATURE, messages
 from tests.verification.servers import APPROVAL, GOOD, REJECTION
 
 ACCEPTED = {
@@ -156,6 +159,19 @@ def test_the_schema_and_the_prompt_are_the_documents() -> None:
     assert SYSTEM_PROMPT.splitlines()[0].endswith("desktop control system that uses webcam hand tracking.")
     for reason in VERDICT_SCHEMA["properties"]["reason_category"]["enum"]:
         assert reason in SYSTEM_PROMPT
+
+
+SEED = Path(__file__).parents[3] / "shared" / "seeds" / "001_e26a41ec948b372f.txt"
+
+
+@pytest.mark.skipif(not SEED.exists(), reason="needs the document in ../shared/seeds")
+def test_schema_prompt_and_request_are_the_documents_to_the_letter() -> None:
+    document = SEED.read_text(encoding="utf-8")
+    schema, prompt, request, _ = re.findall(r"```\w*\n(.*?)\n```", document, re.DOTALL)
+    assert json.loads(schema) == VERDICT_SCHEMA
+    assert prompt == SYSTEM_PROMPT
+    assert f'"max_tokens": {MAX_TOKENS}' in request and f'"temperature": {TEMPERATURE}' in request
+    assert f'"model": "{DEFAULT_MODEL}"' in request and URL_VARIABLE in request
 
 
 def test_the_messages_are_prompt_frames_in_order_and_context() -> None:

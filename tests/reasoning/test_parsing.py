@@ -141,8 +141,9 @@ def test_real_answers_to_other_questions_hold_no_severity() -> None:
     answers = real_answers()
     assert len(answers) == 3
     for text in answers:
-        for end in range(len(text) + 1):
-            assert severity_of(text[:end]) is None
+        data = text.encode()
+        for end in range(len(data) + 1):  # at every byte: a character of several may be cut in two
+            assert severity_of(data[:end].decode(errors="replace")) is None
     for path in LOGS.glob("*.log"):
         assert severity_of(path.read_text(encoding="utf-8")) is None
 
@@ -153,8 +154,9 @@ def test_no_cut_of_an_answer_behind_real_reasoning_gives_another_severity(answer
     reasoning = next(text for text in real_answers() if text.startswith("<think>")).split("</think>")[0]
     text = f'{reasoning} At first {{"severity": "LOW"}}.\nSeverity: LOW\n</think>\n\n{answer}'
     assert severity_of(text) == "HIGH"
-    for end in range(len(text)):
-        assert severity_of(text[:end]) in ("HIGH", None)
+    data = text.encode()
+    for end in range(len(data)):
+        assert severity_of(data[:end].decode(errors="replace")) in ("HIGH", None)
 
 
 @given(st.text())

@@ -74,7 +74,7 @@ def test_the_summary_counts_by_hand() -> None:
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-01-01T00:00:00", 5])
 def test_a_time_without_an_offset_is_refused(time: object) -> None:
-    with pytest.raises(InputError, match="event x: received_at is .*ISO 8601 with an offset"):
+    with pytest.raises(InputError, match=r"event x: received_at is .*ISO 8601 with an offset"):
         event_rows([{"event_id": "x", "received_at": time}])
 
 

@@ -54,7 +54,7 @@ def report(logs: tuple[Path, ...], table: Path | None, training: Path | None) ->
     from autorisk_dagster.verification.event_log import read_log, write_training_rows
     from autorisk_dagster.verification.log_report import event_rows, is_verdict, summary
 
-    paths = logs or (data_folder() / "verification" / "gesture.jsonl",)
+    paths = logs or (local_folder() / "verification" / "gesture.jsonl",)
     try:
         readings = [read_log(path) for path in paths]
         records = [record for reading in readings for record in reading.records]

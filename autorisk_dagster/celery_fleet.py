@@ -48,7 +48,7 @@ def fleet_executor() -> dg.ExecutorDefinition:
 
 
 def fleet_app() -> Celery:
-    """The application of a worker, or of whoever asks for one."""
+    """The application of a worker."""
     celery_settings()  # refuses a file that would send us to RabbitMQ
     config = get_validated_config(str(celery_file()))
     return make_app(

@@ -1,4 +1,4 @@
-"""A worker of the fleet: one process, one queue, one step at a time; a model stays in its memory from step to step.
+"""A worker of the fleet: one process, one step at a time; a model stays in its memory from step to step.
 
 Celery gives a step that a killed worker held to another, once its lease is over. What Celery does not know is here:
 
@@ -8,7 +8,7 @@ Celery gives a step that a killed worker held to another, once its lease is over
   a third time: what has killed two workers would kill all of them.
 - A step of a run that was cancelled, or that failed and is made again by another run, is not begun, and is ended where
   it is under way.
-- A worker says every ten seconds that it is there. A worker that is busy does not answer Celery's own question.
+- A worker says with every beat that it is there: one that is busy does not answer Celery's own question.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from dagster_celery.tasks import create_task
 
 from autorisk_dagster.celery_fleet import fleet_app
 
-BEAT_SEC = 10.0
-PRESENCE_SEC = 30  # without a sign for so long a worker counts as gone
+BEATS_A_LEASE = 6  # so that a beat or two may be lost
+SILENT_BEATS = 3  # a worker that has been silent for so many counts as gone
 PRESENCE_KEY = "autorisk:worker:"
 MAX_STARTS = 2  # of one attempt of a step; each but the last killed its worker
 INTERRUPT = signal.SIGUSR2  # Celery sets it for its debugger alone, and the worker's steps run in the main thread
@@ -49,16 +49,17 @@ _END = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE)
 _RETRY = dg.DagsterEventType.STEP_UP_FOR_RETRY
 
 
-def run_worker(queue: str) -> None:
-    """Take steps from `queue` until the process is told to end; the step under way is finished first."""
+def run_worker(queues: Sequence[str]) -> None:
+    """Take steps from `queues` until the process is told to end; the step under way is finished first."""
     app = fleet_app()
-    heartbeat = Heartbeat(app, queue)
+    heartbeat = Heartbeat(app, queues)
+    names = ",".join(queues)
     create_task(app, base=_guarded(heartbeat))
     worker_ready.connect(lambda **_: heartbeat.start(), weak=False)
     worker_shutdown.connect(lambda **_: heartbeat.stop(), weak=False)
     app.worker_main(
         # One process, no chatter between workers: who is there is told by the heartbeat.
-        f"worker --pool solo -Q {queue} -n {queue}-{os.getpid()}@%h --loglevel INFO "
+        f"worker --pool solo -Q {names} -n {names}-{os.getpid()}@%h --loglevel INFO "
         "--without-gossip --without-mingle --without-heartbeat".split()
     )
 
@@ -70,8 +71,9 @@ class Heartbeat:
     the step a second making, never its result.
     """
 
-    def __init__(self, app: Celery, queue: str) -> None:
-        self._app, self._queue = app, queue
+    def __init__(self, app: Celery, queues: Sequence[str]) -> None:
+        self._app, self._queues = app, list(queues)
+        self._every_sec = app.conf.broker_transport_options["visibility_timeout"] / BEATS_A_LEASE
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat_for_ever, name="heartbeat", daemon=True)
         self._step: _Step | None = None
@@ -112,13 +114,13 @@ class Heartbeat:
                     self._beat(connection.default_channel)
                 except Exception as error:  # whatever it is, a heart that stops is worse
                     _log.warning("heartbeat: %s: %s", type(error).__name__, error)
-                self._over.wait(BEAT_SEC)
+                self._over.wait(self._every_sec)
 
     def _beat(self, channel: Any) -> None:
         with self._lock:
             step = self._step
-        sign = {"queue": self._queue, "step": step.name if step else None, "since": step.since if step else None}
-        channel.client.set(self._key, json.dumps(sign), ex=PRESENCE_SEC)
+        sign = {"queues": self._queues, "step": step.name if step else None, "since": step.since if step else None}
+        channel.client.set(self._key, json.dumps(sign), px=round(self._every_sec * SILENT_BEATS * 1000))
         if step is None:
             return
         # Kombu's own index of what is taken and not done; a message that was given away is not brought back (xx).

@@ -6,8 +6,8 @@ Celery gives a step that a killed worker held to another, once its lease is over
   step there is.
 - A step that is delivered again is looked up in the run's log. It is made again only where it was not finished, and not
   a third time: what has killed two workers would kill all of them.
-- A step of a run that was cancelled, or that failed and is made again by another run, is not begun, and is ended where
-  it is under way.
+- A step of a run that was cancelled, or whose process died, is not begun, and is ended where it is under way. The run
+  that goes on in its place takes what was finished meanwhile as it is.
 - A worker says with every beat that it is there: one that is busy does not answer Celery's own question.
 """
 
@@ -26,14 +26,17 @@ from types import FrameType
 from typing import Any
 
 import dagster as dg
+import redis
 from celery import Celery, Task
 from celery.signals import worker_ready, worker_shutdown
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
+from dagster._core.storage.tags import RESUME_RETRY_TAG
 from dagster._grpc.types import ExecuteStepArgs
 from dagster._serdes import serialize_value, unpack_value
 from dagster_celery.tasks import create_task
+from kombu.transport.redis import Channel
 
 from autorisk_dagster.celery_fleet import fleet_app
 
@@ -72,7 +75,8 @@ class Heartbeat:
     """
 
     def __init__(self, app: Celery, queues: Sequence[str]) -> None:
-        self._app, self._queues = app, list(queues)
+        self._queues = list(queues)
+        self._redis = redis.Redis.from_url(app.conf.broker_url, health_check_interval=10)
         self._every_sec = app.conf.broker_transport_options["visibility_timeout"] / BEATS_A_LEASE
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat_for_ever, name="heartbeat", daemon=True)
@@ -86,8 +90,12 @@ class Heartbeat:
     def stop(self) -> None:
         """Take the sign away: this worker ends in order."""
         self._over.set()
-        with self._app.connection_for_write() as connection:
-            connection.default_channel.client.delete(self._key)
+        self._redis.delete(self._key)
+
+    def steps(self) -> set[str]:
+        """Names of the steps that workers of the fleet are busy with."""
+        signs = [self._redis.get(key) for key in self._redis.keys(f"{PRESENCE_KEY}*")]
+        return {json.loads(sign)["step"] for sign in signs if sign} - {None}
 
     @contextmanager
     def during(self, step: _Step) -> Iterator[None]:
@@ -96,6 +104,7 @@ class Heartbeat:
         with self._lock:
             self._step = step
         try:
+            self._sign()  # before anyone looks whether the run is still wanted: one of the two sees the other
             yield
         finally:
             signal.signal(INTERRUPT, signal.SIG_IGN)
@@ -108,23 +117,26 @@ class Heartbeat:
         return f"{PRESENCE_KEY}{socket.gethostname()}:{os.getpid()}"
 
     def _beat_for_ever(self) -> None:
-        with self._app.connection_for_write() as connection:
-            while not self._over.is_set():
-                try:
-                    self._beat(connection.default_channel)
-                except Exception as error:  # whatever it is, a heart that stops is worse
-                    _log.warning("heartbeat: %s: %s", type(error).__name__, error)
-                self._over.wait(self._every_sec)
+        while not self._over.is_set():
+            try:
+                self._beat()
+            except Exception as error:  # whatever it is, a heart that stops is worse
+                _log.warning("heartbeat: %s: %s", type(error).__name__, error)
+            self._over.wait(self._every_sec)
 
-    def _beat(self, channel: Any) -> None:
-        with self._lock:
+    def _sign(self) -> _Step | None:
+        with self._lock:  # a sign of what was must not come after one of what is
             step = self._step
-        sign = {"queues": self._queues, "step": step.name if step else None, "since": step.since if step else None}
-        channel.client.set(self._key, json.dumps(sign), px=round(self._every_sec * SILENT_BEATS * 1000))
+            sign = {"queues": self._queues, "step": step.name if step else None, "since": step.since if step else None}
+            self._redis.set(self._key, json.dumps(sign), px=round(self._every_sec * SILENT_BEATS * 1000))
+        return step
+
+    def _beat(self) -> None:
+        step = self._sign()
         if step is None:
             return
         # Kombu's own index of what is taken and not done; a message that was given away is not brought back (xx).
-        channel.client.zadd(channel.unacked_index_key, {step.delivery_tag: time.time()}, xx=True)
+        self._redis.zadd(Channel.unacked_index_key, {step.delivery_tag: time.time()}, xx=True)
         if not step.is_wanted():
             with self._lock:
                 if self._step is step:
@@ -152,21 +164,24 @@ def _guarded(heartbeat: Heartbeat) -> type[Task]:
             args = unpack_value(execute_step_args_packed, as_type=ExecuteStepArgs)
             (step_key,) = args.step_keys_to_execute or ()
             attempts = args.known_state.get_retry_state().get_attempt_count(step_key) if args.known_state else 0
+            known: Sequence[DagsterEvent] | None
             with dg.DagsterInstance.from_ref(args.instance_ref) as instance:  # type: ignore[arg-type]
 
                 def is_wanted() -> bool:
                     run = instance.get_run_by_id(args.run_id)
                     return run is not None and run.status is dg.DagsterRunStatus.STARTED
 
-                if not is_wanted():
-                    _log.warning("%s of run %s: the run is over, not done", step_key, args.run_id)
-                    return []
-                known = answer_without_work(instance, args.run_id, step_key, attempts)
-                if known is not None:
-                    return [serialize_value(event) for event in known]
-                step = _Step(f"{step_key} of run {args.run_id}", self.request.properties["delivery_tag"], is_wanted)
+                step = _Step(_name(step_key, args.run_id), self.request.properties["delivery_tag"], is_wanted)
                 try:
                     with heartbeat.during(step):
+                        if not is_wanted():
+                            _log.warning("%s: the run is over, not begun", step.name)
+                            return []
+                        known = answer_without_work(instance, args.run_id, step_key, attempts)
+                        if known is None:
+                            known = inherited(instance, args.run_id, step_key, heartbeat.steps)
+                        if known is not None:
+                            return [serialize_value(event) for event in known]
                         done: list[str] = self.run(execute_step_args_packed, executable_dict)
                         return done
                 except DagsterExecutionInterruptedError:
@@ -203,6 +218,38 @@ def answer_without_work(
     )
     instance.report_dagster_event(failure, run_id, logging.ERROR)
     return [failure]
+
+
+def inherited(
+    instance: dg.DagsterInstance, run_id: str, step_key: str, under_way: Callable[[], set[str]]
+) -> Sequence[DagsterEvent] | None:
+    """The events of a step that the run in whose place this one goes on has finished after all, told anew under this
+    run, without what it made; None: it is still to be made.
+
+    A run whose process died is made again from where it stopped, but a worker may have been in the middle of a step.
+
+    Args:
+        instance: whose log is read
+        run_id, step_key: of the step
+        under_way: names of the steps that workers are busy with; such a one is waited for
+    """
+    run = instance.get_run_by_id(run_id)
+    while run is not None and run.parent_run_id and run.tags.get(RESUME_RETRY_TAG) == "true":
+        before = run.parent_run_id
+        while _name(step_key, before) in under_way():
+            time.sleep(1)
+        events = _last_making(list(_events(instance, before, step_key)))
+        if any(event.event_type is dg.DagsterEventType.STEP_SUCCESS for event in events):
+            told = [event for event in events if event.event_type in (*_START, *_END, dg.DagsterEventType.STEP_OUTPUT)]
+            for event in told:
+                instance.report_dagster_event(event, run_id)
+            return told
+        run = instance.get_run_by_id(before)
+    return None
+
+
+def _name(step_key: str, run_id: str) -> str:
+    return f"{step_key} of run {run_id}"
 
 
 def _events(instance: dg.DagsterInstance, run_id: str, step_key: str) -> Iterator[DagsterEvent]:

@@ -16,7 +16,7 @@ from autorisk_dagster.cli.searching import search
 from autorisk_dagster.cli.serving import dashboard, ui
 from autorisk_dagster.cli.sweeping import hold, sweep
 from autorisk_dagster.cli.verifying import verifier
-from autorisk_dagster.cli.working import worker
+from autorisk_dagster.cli.working import daemon, worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -46,5 +46,6 @@ for command in (
     doctor,
     worker,
     night,
+    daemon,
 ):
     main.add_command(command)

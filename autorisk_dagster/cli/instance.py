@@ -32,7 +32,9 @@ def local_instance() -> dg.DagsterInstance:
         raise click.ClickException(str(error)) from error
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        shutil.copyfile(instance_file(chosen), home / "dagster.yaml")
+        whole = home / f".dagster.yaml.{os.getpid()}"  # another program may read it at this moment
+        shutil.copyfile(instance_file(chosen), whole)
+        whole.replace(home / "dagster.yaml")
     instance = dg.DagsterInstance.get()
     close_orphans(instance)
     return instance

@@ -10,6 +10,7 @@ import sys
 import click
 
 from autorisk_dagster.cli.instance import local_instance, shown
+from autorisk_dagster.deployment import deployment
 from autorisk_dagster.paths import ROOT, data_root
 from autorisk_dagster.storage import data_storage
 
@@ -39,7 +40,7 @@ def dashboard() -> None:
 def ui(host: str, port: int, read_only: bool) -> None:
     """The Dagster UI with the media store under /media, and the daemon that runs schedules. Ends with Ctrl-C.
 
-    There is no log-in: whoever reaches the address sees the footage.
+    There is no log-in: whoever reaches the address sees the footage. A fleet's daemon is a program of its own.
     """
     with local_instance():  # the home is there, with its settings, and orphaned runs are closed
         pass
@@ -49,7 +50,11 @@ def ui(host: str, port: int, read_only: bool) -> None:
     workspace = ["-w", str(ROOT / "workspace.yaml")]
     web = [sys.executable, "-m", "autorisk_dagster.cli.webserver", "--host", host, "--port", str(port), *workspace]
     commands = (
-        [[*web, "--read-only"]] if read_only else [web, [sys.executable, "-m", "dagster._daemon", "run", *workspace]]
+        [[*web, "--read-only"]]
+        if read_only
+        else [web]
+        if deployment() == "fleet"
+        else [web, [sys.executable, "-m", "dagster._daemon", "run", *workspace]]
     )
     sys.exit(_together(commands, {**os.environ, "AUTORISK_DATA": data_root()}))
 

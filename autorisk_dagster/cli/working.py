@@ -1,11 +1,16 @@
-"""`autorisk worker`: a worker of the fleet."""
+"""`autorisk worker`, `autorisk daemon`: the programs of the fleet beside the UI."""
 
 from __future__ import annotations
 
+import os
+import sys
+
 import click
 
+from autorisk_dagster.cli.instance import local_instance
 from autorisk_dagster.deployment import QUEUES, VARIABLE, deployment
 from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.paths import ROOT
 
 
 @click.command()
@@ -30,3 +35,21 @@ def worker(queues: tuple[str, ...]) -> None:
         run_worker(queues)
     except AutoRiskError as error:
         raise click.ClickException(str(error)) from error
+
+
+@click.command()
+def daemon() -> None:
+    """Run the fleet's schedules, sensors, queue and runs, until ended. One in the whole fleet; steps are the workers'.
+
+    Needs AUTORISK_DEPLOYMENT=fleet; on one machine `autorisk ui` has it.
+    """
+    try:
+        if deployment() != "fleet":
+            raise click.ClickException(f"autorisk ui runs the daemon of the local deployment; set {VARIABLE}=fleet")
+    except AutoRiskError as error:
+        raise click.ClickException(str(error)) from error
+    with local_instance():  # the home is there, with its settings
+        pass
+    command = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(ROOT / "workspace.yaml")]
+    os.chdir(ROOT)
+    os.execv(sys.executable, command)  # signals reach it without a process between

@@ -101,14 +101,22 @@ class Postgres:
         command = [program("postgres"), "-D", self.folder, "-p", self.port, "-h", "127.0.0.1", "-k", ""]
         with (self.folder.parent / "postgres.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(part) for part in command], user=self.user, cwd="/", stdout=log, stderr=log
+                [str(part) for part in command],
+                user=self.user,
+                cwd="/",
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         until(self._answers, "postgres answers")
 
-    def kill(self, number: signal.Signals = signal.SIGQUIT) -> None:
-        """SIGQUIT: at once, as a fall of the machine; SIGINT: connections are cut, the server ends in order."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """SIGKILL: the whole server, as when the machine falls; SIGINT: connections are cut, it ends in order."""
         if self.process is not None:
-            self.process.send_signal(number)
+            if number is signal.SIGKILL:
+                os.killpg(self.process.pid, number)
+            else:
+                self.process.send_signal(number)
             self.process.wait()
             self.process = None
 

@@ -22,7 +22,7 @@ import redis
 from dagster._core.events import DagsterEvent
 
 from autorisk_dagster.paths import CONFIGS
-from autorisk_dagster.worker import PRESENCE_KEY, answer_without_work
+from autorisk_dagster.worker import PRESENCE_KEY, answer_without_work, inherited
 from tests.fleet import toy
 from tests.fleet.servers import Postgres, Redis, missing_servers, until
 
@@ -206,3 +206,36 @@ def test_the_worker_that_ends_in_order_takes_its_sign_away(fleet: Fleet) -> None
         worker.send_signal(signal.SIGTERM)
         worker.wait(timeout=60)
         assert not client.exists(key)
+
+
+def test_a_run_in_the_place_of_another_takes_what_was_finished_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(toy.FOLDER, str(tmp_path))
+    with dg.DagsterInstance.ephemeral() as instance:
+        died = dg.materialize([toy.measured], instance=instance)
+        (step,) = [event.step_key for event in died.all_events if event.is_step_start]
+        assert step is not None
+        job = died.job_def
+
+        def in_its_place(tags: dict[str, str]) -> str:
+            made = instance.create_run_for_job(job, parent_run_id=died.run_id, root_run_id=died.run_id, tags=tags)
+            return made.run_id
+
+        by_hand = in_its_place({})  # a person wants all of it anew
+        assert inherited(instance, by_hand, step, lambda: set()) is None
+        resumed = in_its_place({"dagster/is_resume_retry": "true"})
+        asked: list[int] = []
+
+        def under_way() -> set[str]:
+            asked.append(1)
+            return {f"{step} of run {died.run_id}"} if len(asked) == 1 else set()
+
+        told = inherited(instance, resumed, step, under_way)
+        assert len(asked) == 2 and told is not None
+        kinds = [event.event_type.value for event in told]
+        assert kinds[0] == "STEP_START" and "STEP_OUTPUT" in kinds and kinds[-1] == "STEP_SUCCESS"
+        kept = [one.dagster_event.event_type.value for one in instance.all_logs(resumed) if one.dagster_event]
+        assert kept == ["ASSET_MATERIALIZATION_PLANNED", *kinds]
+        assert len(instance.fetch_materializations(dg.AssetKey("measured"), limit=10).records) == 1
+        assert inherited(instance, resumed, "judged", lambda: set()) is None

@@ -13,11 +13,9 @@ Celery gives a step that a killed worker held to another, once its lease is over
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,10 +37,10 @@ from dagster_celery.tasks import create_task
 from kombu.transport.redis import Channel
 
 from autorisk_dagster.celery_fleet import fleet_app
+from autorisk_dagster.presence import Sign, all_signs, give, take_away
 
 BEATS_A_LEASE = 6  # so that a beat or two may be lost
 SILENT_BEATS = 3  # a worker that has been silent for so many counts as gone
-PRESENCE_KEY = "autorisk:worker:"
 MAX_STARTS = 2  # of one attempt of a step; each but the last killed its worker
 INTERRUPT = signal.SIGUSR2  # Celery sets it for its debugger alone, and the worker's steps run in the main thread
 
@@ -75,7 +73,7 @@ class Heartbeat:
     """
 
     def __init__(self, app: Celery, queues: Sequence[str]) -> None:
-        self._queues = list(queues)
+        self._queues = tuple(queues)
         self._redis = redis.Redis.from_url(app.conf.broker_url, health_check_interval=10)
         self._every_sec = app.conf.broker_transport_options["visibility_timeout"] / BEATS_A_LEASE
         self._over = threading.Event()
@@ -90,12 +88,11 @@ class Heartbeat:
     def stop(self) -> None:
         """Take the sign away: this worker ends in order."""
         self._over.set()
-        self._redis.delete(self._key)
+        take_away(self._redis)
 
     def steps(self) -> set[str]:
         """Names of the steps that workers of the fleet are busy with."""
-        signs = [self._redis.get(key) for key in self._redis.keys(f"{PRESENCE_KEY}*")]
-        return {json.loads(sign)["step"] for sign in signs if sign} - {None}
+        return {sign.step for sign in all_signs(self._redis).values() if sign.step is not None}
 
     @contextmanager
     def during(self, step: _Step) -> Iterator[None]:
@@ -112,10 +109,6 @@ class Heartbeat:
                 self._step = None
             signal.signal(INTERRUPT, previous)
 
-    @property
-    def _key(self) -> str:
-        return f"{PRESENCE_KEY}{socket.gethostname()}:{os.getpid()}"
-
     def _beat_for_ever(self) -> None:
         while not self._over.is_set():
             try:
@@ -127,8 +120,8 @@ class Heartbeat:
     def _sign(self) -> _Step | None:
         with self._lock:  # a sign of what was must not come after one of what is
             step = self._step
-            sign = {"queues": self._queues, "step": step.name if step else None, "since": step.since if step else None}
-            self._redis.set(self._key, json.dumps(sign), px=round(self._every_sec * SILENT_BEATS * 1000))
+            sign = Sign(self._queues, step.name, step.since) if step else Sign(self._queues)
+            give(self._redis, sign, self._every_sec * SILENT_BEATS)
         return step
 
     def _beat(self) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autorisk_dagster.doctor import machine, records
+from autorisk_dagster.deployment import deployment
+from autorisk_dagster.doctor import machine, records, services
 from autorisk_dagster.doctor.finding import Finding, checked, redacted
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.paths import CONFIGS, ROOT, data_root, local_folder
@@ -55,7 +56,12 @@ def _all_findings() -> list[Finding]:
         found += checked("data bucket", lambda: machine.data_bucket_is_reached(data_storage()))
     found += checked("data folder", partial(machine.data_folder_is_usable, local_folder()))
     in_order = checked("Dagster home", partial(machine.dagster_home, home))
+    in_order += checked("deployment", partial(services.chosen, home, environment))
     found += in_order
+    if in_order[-1].state == "ok" and deployment() == "fleet":
+        served = checked("fleet", partial(services.fleet, environment))
+        found += served
+        in_order += [one for one in served if one.name == "database"]
     sources: list[SourceRecord] = []
     try:
         sources = source_ledger().all()
@@ -92,7 +98,12 @@ def _history(home: Path, sources: list[SourceRecord], has_inbox: bool) -> list[F
         silent = time.time() - max(signs) if signs else None
         failures = _failures(instance)
     paths = {record.video_id: record.path for record in sources}
-    return records.broken_now(failures, paths) + records.automation(on, silent, has_inbox=has_inbox)
+    start = "autorisk daemon" if deployment() == "fleet" else "autorisk ui"
+    return [
+        *records.broken_now(failures, paths),
+        *records.automation(on, silent, has_inbox=has_inbox, start=start),
+        *(services.daemon(silent, patience_sec=records.DAEMON_SILENT_SEC) if deployment() == "fleet" else ()),
+    ]
 
 
 def _failures(instance: dg.DagsterInstance) -> list[records.Failure]:

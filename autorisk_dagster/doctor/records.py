@@ -119,21 +119,22 @@ def broken_now(failures: Sequence[Failure], paths: Mapping[str, str]) -> list[Fi
     return found or [Finding("failed videos", "ok", "none")]
 
 
-def automation(on: Iterable[str], daemon_silent_sec: float | None, *, has_inbox: bool) -> list[Finding]:
+def automation(
+    on: Iterable[str], daemon_silent_sec: float | None, *, has_inbox: bool, start: str = "autorisk ui"
+) -> list[Finding]:
     """What runs by itself, and whether something is there to run it.
 
     Args:
         on: names of the schedules and sensors that are switched on
         daemon_silent_sec: since the daemon's last sign; None: it never gave one
         has_inbox: an inbox is configured
+        start: the command that starts the daemon
     """
     running = sorted(on)
     alive = daemon_silent_sec is not None and daemon_silent_sec < DAEMON_SILENT_SEC
     said = "never ran" if daemon_silent_sec is None else f"gave its last sign {daemon_silent_sec:.0f} s ago"
     if running and not alive:
-        return [
-            Finding("automation", "broken", f"on: {', '.join(running)}; the daemon {said}", "start it: autorisk ui")
-        ]
+        return [Finding("automation", "broken", f"on: {', '.join(running)}; the daemon {said}", f"start it: {start}")]
     if has_inbox and "inbox" not in running:
         return [
             Finding(

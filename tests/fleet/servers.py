@@ -22,12 +22,12 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def until(what: Callable[[], bool], said: str, patience_sec: float = PATIENCE_SEC) -> None:
+def until(what: Callable[[], bool], said: str, patience_sec: float = PATIENCE_SEC, every_sec: float = 0.05) -> None:
     """Wait for `what`; an AssertionError after `patience_sec`, a bound for a broken machine and no measurement."""
     end = time.monotonic() + patience_sec
     while not what():
         assert time.monotonic() < end, f"not within {patience_sec:.0f} s: {said}"
-        time.sleep(0.05)
+        time.sleep(every_sec)
 
 
 def program(name: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -22,7 +21,8 @@ import redis
 from dagster._core.events import DagsterEvent
 
 from autorisk_dagster.paths import CONFIGS
-from autorisk_dagster.worker import PRESENCE_KEY, answer_without_work, inherited
+from autorisk_dagster.presence import Sign, all_signs
+from autorisk_dagster.worker import answer_without_work, inherited
 from tests.fleet import toy
 from tests.fleet.servers import Postgres, Redis, missing_servers, until
 
@@ -70,10 +70,10 @@ class Fleet:
         """Process numbers of the workers that began the step."""
         return {int(path.suffix[1:]) for path in self.folder.glob("began.*")}
 
-    def signs(self) -> list[dict[str, object]]:
+    def signs(self) -> dict[str, Sign]:
         """What workers say of themselves."""
         with redis.Redis.from_url(self.redis.url) as client:
-            return [json.loads(found) for key in client.keys(f"{PRESENCE_KEY}*") if (found := client.get(key))]
+            return all_signs(client)
 
     def stop(self) -> None:
         for worker in self.workers:
@@ -141,7 +141,7 @@ def test_what_a_killed_worker_held_is_made_by_another_once(fleet: Fleet, instanc
     first = fleet.start_worker()
     run = Run(instance)
     until(lambda: fleet.began() == {first.pid}, "the first worker has begun the step")
-    until(lambda: any(sign["step"] for sign in fleet.signs()), "a busy worker says what it does")
+    until(lambda: any(sign.step for sign in fleet.signs().values()), "a busy worker says what it does")
     second = fleet.start_worker()
     until(lambda: len(fleet.signs()) == 2, "the second is there")
     # Longer than the lease, which the first renews: nobody else is given the step.
@@ -189,7 +189,7 @@ def test_a_step_of_a_run_that_is_over_is_ended_and_its_worker_goes_on(
     found = instance.get_run_by_id(run.run_id)
     assert found is not None
     instance.report_run_failed(found, "as the launcher does where the run's process died")
-    until(lambda: all(sign["step"] is None for sign in fleet.signs()), "the worker has let it go")
+    until(lambda: not any(sign.step for sign in fleet.signs().values()), "the worker has let it go")
     assert worker.poll() is None
     assert not run.of_type(dg.DagsterEventType.ASSET_MATERIALIZATION)
     (fleet.folder / "wait").unlink()
@@ -200,12 +200,11 @@ def test_a_step_of_a_run_that_is_over_is_ended_and_its_worker_goes_on(
 
 def test_the_worker_that_ends_in_order_takes_its_sign_away(fleet: Fleet) -> None:
     worker = fleet.a_worker()
-    key = f"{PRESENCE_KEY}{os.uname().nodename}:{worker.pid}"
-    with redis.Redis.from_url(fleet.redis.url) as client:
-        until(lambda: bool(client.exists(key)), "it is there")
-        worker.send_signal(signal.SIGTERM)
-        worker.wait(timeout=60)
-        assert not client.exists(key)
+    name = f"{os.uname().nodename}:{worker.pid}"
+    until(lambda: name in fleet.signs(), "it is there")
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(timeout=60)
+    assert name not in fleet.signs()
 
 
 def test_a_run_in_the_place_of_another_takes_what_was_finished_meanwhile(

@@ -29,7 +29,6 @@ import dagster as dg
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.paths import CONFIGS, ROOT
 from autorisk_dagster.presence import all_signs
-from autorisk_dagster.sources import SourceLedger
 from tests.blob_world import film_crossing
 from tests.fleet.servers import Postgres, Redis, missing_servers, until
 
@@ -266,7 +265,7 @@ def drill(name: str, folder: Path, count: int) -> Outcome:
             FAULTS[name](fleet)
             back = time.time()
             until(lambda: is_over(instance, wanted), "all of it is made", PATIENCE_SEC, 1.0)
-            keys = [record.video_id for record in SourceLedger(folder / "data" / "sources").all()]
+            keys = list(instance.get_dynamic_partitions("videos"))
             return outcome_of(instance, name, keys, hit, back, began)
     finally:
         fleet.stop()

@@ -5,6 +5,7 @@ import datetime as dt
 import dagster as dg
 import polars as pl
 
+from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, code_version, markdown_table, schema_check, table_result
 from autorisk_dagster import fleet_history as history
 from autorisk_dagster import tables
@@ -16,6 +17,7 @@ from resources.media_store import MediaStore
 @dg.asset(
     dagster_type=TABLE,
     group_name="night",
+    op_tags=CPU,
     kinds={"dagster", "polars"},
     owners=OWNERS,
     code_version=code_version(1),

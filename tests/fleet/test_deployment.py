@@ -87,6 +87,7 @@ def test_every_asset_has_its_place_and_what_takes_the_gpu_waits_in_the_gpu_queue
     for key in graph.materializable_asset_keys:
         asset = graph.get(key)
         tags = asset.assets_def.op.tags
+        assert QUEUE_TAG in tags, f"{key.to_user_string()} lacks op_tags=CPU or GPU of assets/placement.py"
         assert tags[QUEUE_TAG] == ("gpu" if asset.pools == {"gpu"} else "cpu"), key
         assert ("nvidia.com/gpu" in str(tags[KUBERNETES_TAG])) == (asset.pools == {"gpu"}), key
 

@@ -7,6 +7,7 @@ from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, 
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.partitions import videos
+from autorisk_dagster.sources import SourceRecord
 from resources.media_store import MediaStore
 from resources.profiles import Profiles
 
@@ -18,7 +19,7 @@ from resources.profiles import Profiles
     op_tags=CPU,
     kinds={"video", "polars"},
     owners=OWNERS,
-    code_version=code_version(1),
+    code_version=code_version(2),
     check_specs=[
         schema_check("source_video"),
         dg.AssetCheckSpec("decodable", asset="source_video", blocking=True, description="At least one frame decodes."),
@@ -34,7 +35,7 @@ def source_video(context: dg.AssetExecutionContext, media: MediaStore, profiles:
         facts = probe(media.source(context.partition_key))
     except AutoRiskError as error:
         raise failure(error) from error
-    row = {"video_id": context.partition_key, "profile": profile.name, **facts.row()}
+    row = {"video_id": context.partition_key, "profile": profile.name, **facts.row(), **_origin(record)}
     table = tables.frame([{name: row[name] for name in tables.SOURCE_VIDEO}], tables.SOURCE_VIDEO)
     rate = "variable" if facts.variable_frame_rate else "constant"
     return table_result(
@@ -48,6 +49,7 @@ def source_video(context: dg.AssetExecutionContext, media: MediaStore, profiles:
             "picture": f"{facts.width_px}x{facts.height_px}, {facts.mean_fps or 0:.2f} frames/s ({rate} rate)",
             "sound": facts.audio_source + (" (silent)" if facts.audio_silent else ""),
             "profile": profile.name,
+            **{name: value for name, value in _origin(record).items() if value is not None},
             "settings_hash": profile.digest(),
         },
         [
@@ -57,3 +59,16 @@ def source_video(context: dg.AssetExecutionContext, media: MediaStore, profiles:
         ],
         preview=["video_id", "file_name", "duration_sec", "width_px", "height_px", "profile"],
     )
+
+
+def _origin(record: SourceRecord) -> dict[str, str | None]:
+    """Where the footage lies for every worker, and where it was fetched from by what right."""
+    origin = record.origin
+    return {
+        "footage_url": record.path if "://" in record.path else None,
+        "origin_url": origin.url if origin else None,
+        "licence": origin.licence if origin else None,
+        "licence_from": origin.licence_from if origin else None,
+        "fetched_at": origin.fetched_at if origin else None,
+        "rights_acknowledged_by": origin.acknowledged_by if origin else None,
+    }

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from autorisk_dagster.errors import InputError, VideoError
 from autorisk_dagster.storage import Storage, data_storage
@@ -35,6 +36,25 @@ class Discovery:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where footage was fetched from, and by what right.
+
+    Attributes:
+        url: of the page or file
+        licence: under which it may be used
+        licence_from: whether the site states it, or the operator did
+        fetched_at: ISO 8601
+        acknowledged_by: who said that it may be processed
+    """
+
+    url: str
+    licence: str
+    licence_from: Literal["site", "operator"]
+    fetched_at: str
+    acknowledged_by: str
+
+
+@dataclass(frozen=True)
 class SourceRecord:
     """One registered video.
 
@@ -42,6 +62,7 @@ class SourceRecord:
         path: of its file on this machine, or its URL in a bucket
         missing_since: when the inbox saw that its file was gone; None: it was not seen to be gone
         fingerprint: of its footage, 64 hex digits; "": registered when it was not kept yet
+        origin: None: the operator's own footage
     """
 
     video_id: str
@@ -50,6 +71,7 @@ class SourceRecord:
     registered_at: str
     missing_since: str | None = None
     fingerprint: str = ""
+    origin: Origin | None = None
 
     def is_of(self, content: str) -> bool:
         """Whether `content` is the fingerprint of this video's footage, as far as the record says."""
@@ -138,10 +160,13 @@ class SourceLedger:
         """Record where a video lies; a known content keeps its key (and its profile unless one is given)."""
         path = path.resolve()
         content = fingerprint(path)
+        return self.place(self.key_for(path.stem, content), str(path), content, profile)
+
+    def key_for(self, stem: str, content: str) -> str:
+        """The key of the video with the fingerprint `content`: the one it has, else a new one by its file's stem."""
         alike = self.alike([content])
         known = next((record.video_id for record in alike if record.is_of(content)), None)
-        key = known or video_key(path.stem, content, {record.video_id for record in alike})
-        return self.place(key, str(path), content, profile)
+        return known or video_key(stem, content, {record.video_id for record in alike})
 
     def alike(self, contents: Iterable[str]) -> list[SourceRecord]:
         """Records whose key has the first digits of one of the fingerprints `contents`, each with its whole fingerprint
@@ -153,9 +178,11 @@ class SourceLedger:
         some = dict.fromkeys(content[:_DIGITS] for content in contents)
         return [_whole(self.get(key)) for digits in some for key in self._of_digits.get(digits, ())]
 
-    def place(self, video_id: str, location: str, content: str, profile: str | None = None) -> SourceRecord:
+    def place(
+        self, video_id: str, location: str, content: str, profile: str | None = None, origin: Origin | None = None
+    ) -> SourceRecord:
         """Record that the video `video_id`, whose footage was read and has the fingerprint `content`, lies at
-        `location`: an absolute path, or a URL in a bucket.
+        `location`: an absolute path, or a URL in a bucket. An origin that is known stays unless one is given.
 
         Raises:
             InputError: the video is known, and is other footage.
@@ -165,13 +192,18 @@ class SourceLedger:
             if not old.is_of(content):
                 raise InputError(f"{location} is other footage than {video_id}. Register it: autorisk ingest PATH")
             record = replace(
-                old, path=location, profile=profile or old.profile, missing_since=None, fingerprint=content
+                old,
+                path=location,
+                profile=profile or old.profile,
+                missing_since=None,
+                fingerprint=content,
+                origin=origin or old.origin,
             )
             if record == old:
                 return old
         else:
             now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-            record = SourceRecord(video_id, location, profile or "default", now, fingerprint=content)
+            record = SourceRecord(video_id, location, profile or "default", now, fingerprint=content, origin=origin)
             if self._of_digits is not None:
                 self._of_digits.setdefault(content[:_DIGITS], []).append(video_id)
         self._write(record)
@@ -204,7 +236,7 @@ class SourceLedger:
     def all(self) -> list[SourceRecord]:
         """Every registered video, by key."""
         found = self._storage.read_all(f"{key}.json" for key in self.keys())
-        return [SourceRecord(**json.loads(found[name])) for name in sorted(found)]
+        return [_record(found[name]) for name in sorted(found)]
 
     def missing(self) -> list[str]:
         """Keys of the videos whose file was seen to be gone, sorted: nothing can be made of them now."""
@@ -212,7 +244,7 @@ class SourceLedger:
 
     def _read(self, video_id: str) -> SourceRecord | None:
         content = self._storage.read(f"{video_id}.json")
-        return None if content is None else SourceRecord(**json.loads(content))
+        return None if content is None else _record(content)
 
     def _write(self, record: SourceRecord) -> None:
         self._storage.write(f"{record.video_id}.json", json.dumps(asdict(record), indent=1).encode())
@@ -221,6 +253,12 @@ class SourceLedger:
 def source_ledger() -> SourceLedger:
     """The project's ledger, in the data folder or bucket."""
     return SourceLedger(data_storage().at("sources"))
+
+
+def _record(content: bytes) -> SourceRecord:
+    values = json.loads(content)
+    origin = values.get("origin")
+    return SourceRecord(**{**values, "origin": Origin(**origin) if origin else None})
 
 
 def _whole(record: SourceRecord) -> SourceRecord:

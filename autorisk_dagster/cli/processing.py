@@ -10,15 +10,16 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import click
 import polars as pl
 
-from autorisk_dagster import tables
+from autorisk_dagster import tables, web_sources
 from autorisk_dagster.cli.instance import local_instance, shown
-from autorisk_dagster.errors import AutoRiskError, InputError
+from autorisk_dagster.errors import AutoRiskError, BucketError, InputError
+from autorisk_dagster.footage import fingerprint_at, videos_at
 from autorisk_dagster.io import stored_table, table_name
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.orphans import PROCESS_TAG, this_process
@@ -26,7 +27,7 @@ from autorisk_dagster.paths import CONFIGS, local_folder
 from autorisk_dagster.privacy.retention import swept_files
 from autorisk_dagster.profile import known_profiles, load_profile
 from autorisk_dagster.sources import SourceRecord, discover, source_ledger
-from autorisk_dagster.storage import data_storage
+from autorisk_dagster.storage import S3, data_storage
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -59,12 +60,35 @@ def _profile_option(function: click.decorators.FC) -> click.decorators.FC:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True)
 @_profile_option
-def ingest(paths: tuple[Path, ...], profile: str | None) -> None:
-    """Register video files, or all videos in folders, as partitions. Nothing is copied."""
+@click.option("--ack-data-rights", is_flag=True, help="I may process the footage at these addresses")
+@click.option("--licence", help="under which footage at an address may be used, where the site does not state it")
+@click.option("--max-gb", default=web_sources.MAX_GB, show_default=True, type=click.FloatRange(min=0, min_open=True))
+def ingest(
+    paths: tuple[str, ...], profile: str | None, ack_data_rights: bool, licence: str | None, max_gb: float
+) -> None:
+    """Register videos as partitions: files, folders, s3:// objects or prefixes; nothing of these is copied.
+
+    What lies at a web address is fetched with yt-dlp (extra `web`), only with --ack-data-rights, and recorded with its
+    source, its licence and who acknowledged.
+    """
+    local = [path for path in paths if not web_sources.is_web_address(path)]
+    addresses = [path for path in paths if web_sources.is_web_address(path)]
+    if addresses and not ack_data_rights:
+        raise click.UsageError(
+            f"{web_sources.without_secrets(addresses[0])} is footage of others. Say that you have the right to process "
+            "it: --ack-data-rights"
+        )
     with local_instance() as instance:
-        records = _register(instance, paths, profile)
+        records = _register(instance, local, profile)
+        for address in addresses:
+            asked = web_sources.Request(address, licence, web_sources.this_operator(), round(max_gb * 1e9))
+            try:
+                records.append(web_sources.fetch(asked, data_storage(), local_folder() / "scratch", profile))
+            except AutoRiskError as error:
+                raise click.ClickException(str(error)) from error
+            instance.add_dynamic_partitions("videos", [records[-1].video_id])
     for record in records:
         click.echo(f"{record.video_id}  {record.path}  ({record.profile})")
     if not records:
@@ -73,12 +97,12 @@ def ingest(paths: tuple[Path, ...], profile: str | None) -> None:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True)
 @_profile_option
 @click.option("--again", is_flag=True, help="make everything anew, also what is up to date")
 @click.option("--until", type=click.Choice(PER_VIDEO), help="only what this asset needs; mined_clips: clips to label")
 @click.option("--verbose", "-v", is_flag=True, help="show the run's log")
-def run(paths: tuple[Path, ...], profile: str | None, again: bool, until: str | None, verbose: bool) -> None:
+def run(paths: tuple[str, ...], profile: str | None, again: bool, until: str | None, verbose: bool) -> None:
     """Everything between a video file and its safety report. Several files or a folder: one after another."""
     with local_instance() as instance:
         records = _register(instance, paths, profile)
@@ -148,8 +172,11 @@ def demo(video: Path | None, verbose: bool) -> None:
         sys.exit(1)
 
 
-def _register(instance: dg.DagsterInstance, paths: Iterable[Path], profile: str | None) -> list[SourceRecord]:
-    found = discover(paths)
+def _register(instance: dg.DagsterInstance, paths: Iterable[str | Path], profile: str | None) -> list[SourceRecord]:
+    named = [str(path) for path in paths]
+    for name in filter(web_sources.is_web_address, named):
+        raise click.ClickException(f"{web_sources.without_secrets(name)}: fetch it first: autorisk ingest ADDRESS")
+    found = discover(Path(name) for name in named if not name.startswith(S3))
     for path, reason in found.skipped:
         click.echo(f"passed over {path}: {reason}", err=True)
     ledger = source_ledger()
@@ -159,7 +186,10 @@ def _register(instance: dg.DagsterInstance, paths: Iterable[Path], profile: str 
             load_profile(profile, CONFIGS)
         for path in found.found:
             records.append(ledger.register(path, profile))
-    except InputError as error:
+        for url in (url for name in named if name.startswith(S3) for url in videos_at(name)):
+            content = fingerprint_at(url)
+            records.append(ledger.place(ledger.key_for(PurePosixPath(url).stem, content), url, content, profile))
+    except (InputError, BucketError) as error:
         raise click.ClickException(str(error)) from error
     records = list({record.video_id: record for record in records}.values())
     if records:

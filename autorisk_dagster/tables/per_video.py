@@ -48,6 +48,12 @@ SOURCE_VIDEO: Schema = {
     "audio_rate_hz": pl.Int64,
     "audio_channels": pl.Int64,
     "audio_silent": pl.Boolean,
+    "footage_url": pl.String,  # in a bucket; null: it lies in a folder, whose path is in the ledger alone
+    "origin_url": pl.String,  # fetched from there; null, and so what follows: the operator's own
+    "licence": pl.String,
+    "licence_from": pl.Enum(["site", "operator"]),
+    "fetched_at": pl.String,  # ISO 8601
+    "rights_acknowledged_by": pl.String,
 }
 
 FRAME_SIGNALS: Schema = {

@@ -40,7 +40,7 @@ _HEAD_SEC = 1.0  # decoded at the start, so that leading frames without their ke
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """Facts of one video file: the columns of `tables.SOURCE_VIDEO` without `video_id` and `profile`.
+    """Facts of one video file: the columns of `tables.SOURCE_VIDEO` that the ledger does not know.
 
     `duration_sec` reaches from the first frame's time to the end of the last frame's display. Intervals are None where
     there is one frame only. `pixel_aspect` and `rotation_deg` (clockwise) are already applied in width and height.

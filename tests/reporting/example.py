@@ -251,6 +251,9 @@ def video_row(**changes: Any) -> dict[str, Any]:
         "audio_rate_hz": 16_000,
         "audio_channels": 1,
         "audio_silent": False,
+        **dict.fromkeys(
+            ("footage_url", "origin_url", "licence", "licence_from", "fetched_at", "rights_acknowledged_by")
+        ),
     } | changes
 
 

@@ -87,8 +87,9 @@ def process(project: Project, instance: Any, video: Path) -> tuple[str, str, boo
     """Run `fleet_batch` on a file: video, run id, success."""
     from autorisk_dagster.definitions import defs
     from autorisk_dagster.sources import SourceLedger
+    from autorisk_dagster.storage.folder import Folder
 
-    key = SourceLedger(project.data / "sources").register(video).video_id
+    key = SourceLedger(Folder(project.data / "sources")).register(video).video_id
     instance.add_dynamic_partitions("videos", [key])
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     job = defs().resolve_job_def("fleet_batch")

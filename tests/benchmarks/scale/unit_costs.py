@@ -56,8 +56,9 @@ def _one(project: Project, instance: Any, video: Path) -> dict[str, Any]:
 
     from autorisk_dagster.definitions import defs
     from autorisk_dagster.sources import SourceLedger
+    from autorisk_dagster.storage.folder import Folder
 
-    key = SourceLedger(project.data / "sources").register(video).video_id
+    key = SourceLedger(Folder(project.data / "sources")).register(video).video_id
     instance.add_dynamic_partitions("videos", [key])
     marks: list[tuple[str, float]] = []
 

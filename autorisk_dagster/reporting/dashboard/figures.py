@@ -46,8 +46,9 @@ def severity_figure(counts: dict[str, int]) -> go.Figure:
         marker={"color": [_severity_color(name) for name in names]},
         hovertemplate="%{x}: %{y} clips<extra></extra>",
     )
-    lay_out(figure, "severity, as corrected", "clips", height=260, shapes=[])
+    lay_out(figure, "", "clips", height=260, shapes=[])
     figure.update_layout(showlegend=False, bargap=0.35)
+    figure.update_xaxes(tickangle=0, tickvals=names, ticktext=[name.replace(" ", "<br>") for name in names])
     figure.update_yaxes(rangemode="tozero", showticklabels=False)
     return figure
 
@@ -56,14 +57,16 @@ def timeline_figure(videos: Sequence[VideoSummary]) -> go.Figure:
     """Where in each video clips were found; the first MAX_TIMELINE_VIDEOS of `videos`, the first at the top."""
     figure = graph_objects().Figure()
     shown = videos[:MAX_TIMELINE_VIDEOS]
+    longest_sec = max((video.duration_sec for video in shown), default=0.0)
+    unit, divisor = ("min", 60.0) if longest_sec > 180 else ("s", 1.0)
     names = [f"{number + 1}. {plain_text(_short(video.file_name))}" for number, video in enumerate(shown)]
     figure.add_bar(
         y=names,
-        x=[round(video.duration_sec / 60, 3) for video in shown],
+        x=[round(video.duration_sec / divisor, 3) for video in shown],
         orientation="h",
         marker={"color": "rgba(113,128,143,0.18)"},
         width=0.5,
-        hovertemplate="%{x:.1f} min long<extra></extra>",
+        hovertemplate=f"%{{x:.1f}} {unit} long<extra></extra>",
         showlegend=False,
     )
     for severity in (*JUDGED, None):
@@ -75,15 +78,15 @@ def timeline_figure(videos: Sequence[VideoSummary]) -> go.Figure:
         ]
         if found:
             figure.add_scatter(
-                x=[round((row["start"] + row["end"]) / 120, 3) for _, row in found],
+                x=[round((row["start"] + row["end"]) / 2 / divisor, 3) for _, row in found],
                 y=[name for name, _ in found],
                 name=severity or words.NOT_JUDGED,
                 mode="markers",
                 marker={"color": SEVERITY_COLORS[severity], "size": 11, "symbol": _SYMBOLS[severity]},
                 customdata=[row["id"] for _, row in found],
-                hovertemplate="%{x:.2f} min · " + (severity or words.NOT_JUDGED) + " · %{customdata}<extra></extra>",
+                hovertemplate=f"%{{x:.2f}} {unit} · {severity or words.NOT_JUDGED} · %{{customdata}}<extra></extra>",
             )
-    lay_out(figure, "time in the video (min)", "", height=max(200, 90 + 26 * len(shown)), shapes=[])
+    lay_out(figure, f"time ({unit})", "", height=max(200, 90 + 26 * len(shown)), shapes=[])
     figure.update_layout(margin={"l": 20, "r": 12, "t": 30, "b": 44})
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(rangemode="tozero")
@@ -136,14 +139,21 @@ def ttc_by_severity_figure(rows: Sequence[dict[str, Any]]) -> go.Figure:
                 boxpoints="all" if len(values) <= 300 else "outliers",
                 jitter=0.4,
                 pointpos=0,
-                marker={"color": SEVERITY_COLORS[severity], "size": 5},
+                marker={"color": SEVERITY_COLORS[severity], "size": 7 if len(values) <= 50 else 5},
                 line={"width": 1.5 if len(values) >= 5 else 0},
                 fillcolor="rgba(0,0,0,0)",
                 hovertemplate="%{y:.2f} s<extra></extra>",
             )
     lay_out(figure, "severity, as corrected", "lowest time to contact (s)", height=320, shapes=[])
     figure.update_layout(showlegend=False)
-    figure.update_yaxes(type="log", tickvals=[0.1, 0.2, 0.5, 1, 2, 5, 10, 20], ticktext=_LOG_TICKS)
+    drawn = [value for severity in tables.SEVERITIES for value in finite_ttc(rows, severity)]
+    ends = (min(0.5, *drawn) / 1.2, max(5.0, *drawn) * 1.2)  # never so narrow that no more than one tick is in it
+    figure.update_yaxes(
+        type="log",
+        range=[round(math.log10(end), 3) for end in ends],
+        tickvals=[0.1, 0.2, 0.5, 1, 2, 5, 10, 20],
+        ticktext=_LOG_TICKS,
+    )
     return figure
 
 
@@ -158,9 +168,7 @@ def finite_ttc(rows: Sequence[dict[str, Any]], severity: str | None) -> list[flo
 
 def groups_figure(groups: Sequence[Group]) -> go.Figure:
     """Groups of videos side by side: near misses an hour with their intervals."""
-    return dots_figure(
-        [(group.name, group.near_misses_an_hour) for group in groups], "near misses an hour (95 % interval)"
-    )
+    return dots_figure([(group.name, group.near_misses_an_hour) for group in groups], "near misses an hour")
 
 
 def dots_figure(rows: Sequence[tuple[str, Estimate]], title: str, reference: float | None = None) -> go.Figure:

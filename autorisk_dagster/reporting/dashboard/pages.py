@@ -240,7 +240,7 @@ def _before_after(table: pl.DataFrame) -> list[tuple[str, list[dict[str, Any] | 
     overall = table.filter(pl.col("class").is_null())
     found = {(row["metric"], row["stage"]): row for row in overall.iter_rows(named=True)}
     rows = [(metric, [found.get((metric, stage)) for stage in STAGES]) for metric in BEFORE_AFTER]
-    return [(metric, cells) for metric, cells in rows if any(cells)]
+    return [(metric, cells) for metric, cells in rows if any(cell and cell["n"] for cell in cells)]
 
 
 def _confusion(rows: pl.DataFrame) -> tuple[dict[tuple[str, str], int], list[str]]:
@@ -278,6 +278,7 @@ def _signals(context: SiteContext) -> dict[str, Any]:
         "severity_names": tables.SEVERITIES,
         "judged": len(judged),
         "metrics": metrics,
+        "against_labels": any(name in drawn for name in ("spearman", "average_precision", "roc_auc")),
         "ablation": ablation,
         "ablation_figures": [name for name in drawn if name.startswith("ablation-")],
     }

@@ -42,7 +42,6 @@ class SearchIndex:
         # stem -> word -> flat list of (clip, times in hazards, in reasoning, in evidence)
         self._postings: dict[str, dict[str, list[int]]] = {}
         self._lengths: list[list[int]] = [[] for _ in FIELDS]
-        self._stems: dict[str, str] = {}
 
     def add(self, texts: Mapping[str, str]) -> None:
         """Add the next clip: its text by FIELDS."""
@@ -51,8 +50,7 @@ class SearchIndex:
         for lengths, counts in zip(self._lengths, counted, strict=True):
             lengths.append(counts.total())
         for word in sorted(set().union(*counted)):
-            stemmed = self._stems.setdefault(word, stem(word))
-            row = self._postings.setdefault(stemmed, {}).setdefault(word, [])
+            row = self._postings.setdefault(stem(word), {}).setdefault(word, [])
             row += [number, *(counts[word] for counts in counted)]
 
     def write(self, files: SiteFiles) -> dict[str, Any]:

@@ -7,6 +7,7 @@ or two letters, and words with anything but a to z in them, stay as they are.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -48,6 +49,7 @@ _STEP_4: Final = (
 _WORD: Final = re.compile(r"[a-z]{3,}")
 
 
+@lru_cache(maxsize=65_536)  # a fleet says the same few thousand words over and over
 def stem(word: str) -> str:
     """The stem of a lower-case word.
 

@@ -45,6 +45,11 @@ const Charts = (() => {
   async function embedded(figure) {
     const { data, layout } = JSON.parse(figure.querySelector("script").textContent);
     const area = figure.querySelector(".plot-area");
+    if (area.clientWidth < 480) {
+      // A phone: the legend stands in rows above the chart, and few numbers fit under it.
+      if (layout.showlegend !== false && data.filter((one) => one.name && one.showlegend !== false).length > 1) layout.height += 80;
+      layout.xaxis = { ...layout.xaxis, nticks: 4, tickangle: 0 };
+    }
     area.style.minHeight = `${layout.height}px`;
     await draw(area, data, layout);
     area.on("plotly_click", (event) => {

@@ -5,9 +5,10 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import polars as pl
 
 from assets.placement import CPU
-from assets.tabulate import OWNERS, code_version, failure
+from assets.tabulate import OWNERS, code_version, failure, markdown_table
 from autorisk_dagster.errors import AutoRiskError, ProfileError
 from autorisk_dagster.io import FleetTable, FrameStoreIOManager
 from resources.embedders import Embedders
@@ -102,13 +103,16 @@ def fleet_dashboard(
         raise failure(error) from error
     for folder in FOLDERS:
         media.keep_only(folder, {name for name in written.files if name.rpartition("/")[0] == folder})
-    ranked = severity_ranking.rows.select("clip_id").collect().height
+    ranking = severity_ranking.rows.collect()
+    ranked = ranking.height
     index = f"{ROOT}/index.html"
     return dg.MaterializeResult(
         metadata={
             "dashboard": dg.MetadataValue.path(media.url(index)),
             "open": dg.MetadataValue.md(f"[the dashboard](/media/{index}) (where the UI was started by `autorisk ui`)"),
             "clips": written.clips,
+            "severities": dg.MetadataValue.md(markdown_table(_severities(ranking))),
+            "worst": dg.MetadataValue.md(markdown_table(_worst(ranking))),
             "size_mb": written.size_bytes / 1e6,
             "indexed_words": written.indexed_words,
             "search_by_meaning": embedder.name if embedder else "no embedding model is configured",
@@ -128,6 +132,19 @@ def fleet_dashboard(
             ),
         ],
     )
+
+
+def _severities(ranking: pl.DataFrame) -> pl.DataFrame:
+    """Clips and videos by severity, worst first; null: not judged."""
+    counted = ranking.group_by("severity").agg(pl.len().alias("clips"), pl.col("video_id").n_unique().alias("videos"))
+    return counted.sort(pl.col("severity").to_physical(), descending=True, nulls_last=True)
+
+
+def _worst(ranking: pl.DataFrame) -> pl.DataFrame:
+    """The clips to look at first, over all videos."""
+    order = [pl.col("severity").to_physical(), -pl.col("min_ttc_sec"), pl.col("fused_score")]
+    shown = ranking.sort(order, descending=True, nulls_last=True)
+    return shown.select("severity", "clip_id", "start_sec", "end_sec", "min_ttc_sec", "near_miss_events").head(12)
 
 
 def _pipeline(instance: dg.DagsterInstance, registered: Collection[str]) -> list["PipelineNode"]:

@@ -231,6 +231,7 @@ def grounding_metrics(reason_outputs: FleetTable, mined_clips: FleetTable) -> dg
     from autorisk_dagster.evaluation.grounding import grounded
     from autorisk_dagster.evaluation.grounding import grounding_metrics as measure
     from autorisk_dagster.evaluation.labelled_clips import answered_clips, counts
+    from autorisk_dagster.reporting.evaluation_plots import bars_plot
 
     try:
         answers = answered_clips(reason_outputs.rows, mined_clips.rows)
@@ -247,6 +248,7 @@ def grounding_metrics(reason_outputs: FleetTable, mined_clips: FleetTable) -> dg
             "clips_answered": per_clip["clip_id"].n_unique(),
             "reasoners": counts(reason_outputs.rows.select("reasoner").collect()["reasoner"]),
             "figures": dg.MetadataValue.md(_shown(table)),
+            **_pictures(agreement=bars_plot(table, "agreement", "words go with the signal")),
             "apart": dg.MetadataValue.md(markdown_table(apart)),
         },
     )

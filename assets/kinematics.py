@@ -44,6 +44,7 @@ def clip_ttc(
 ) -> dg.MaterializeResult:
     """Time to collision by expansion: significant minimum, critical tracks and timeline of each clip."""
     from autorisk_dagster.kinematics.clip_ttc import clip_ttc as measure
+    from autorisk_dagster.reporting.measured_plots import ttc_png
 
     facts = source_video.row(0, named=True)
     try:
@@ -53,6 +54,7 @@ def clip_ttc(
         raise failure(error) from error
     shortest = min((value for value in table["min_ttc_sec"] if value is not None), default=math.inf)
     context.log.info(f"shortest significant time to collision: {shortest:.2f} s in {table.height} clips")
+    png = ttc_png(table)
     return table_result(
         "clip_ttc",
         table,
@@ -60,6 +62,7 @@ def clip_ttc(
             "clips": table.height,
             "min_ttc_sec": shortest if math.isfinite(shortest) else "nothing approaches",
             "critical_tracks": int(table["critical_tracks"].sum() or 0),
+            "timelines": picture("time to contact", png) if png else "nothing approaches",
             "settings_hash": settings.digest(),
         },
         [

@@ -73,6 +73,7 @@ def perception(
     """One pass over the file: sound, optical flow, detections, tracks and scene cuts."""
     from autorisk_dagster.mining.one_pass import perceive
     from autorisk_dagster.reporting.conflict_plots import own_motion_png
+    from autorisk_dagster.reporting.measured_plots import signals_png
 
     facts = source_video.row(0, named=True)
     started = time.monotonic()
@@ -93,7 +94,12 @@ def perception(
     yield table_result(
         "frame_signals",
         found.signals,
-        {**common, "windows": found.signals.height, "scene_cuts": int(found.signals["scene_cuts"].sum())},
+        {
+            **common,
+            "windows": found.signals.height,
+            "scene_cuts": int(found.signals["scene_cuts"].sum()),
+            "signals": picture("signals", signals_png(found.signals)),
+        },
         [
             dg.AssetCheckResult(
                 check_name="all_frames_decoded",

@@ -6,7 +6,17 @@ import dagster as dg
 import polars as pl
 
 from assets.placement import CPU
-from assets.tabulate import OWNERS, TABLE, animation, code_version, failure, media_links, schema_check, table_result
+from assets.tabulate import (
+    OWNERS,
+    TABLE,
+    animation,
+    code_version,
+    failure,
+    markdown_table,
+    media_links,
+    schema_check,
+    table_result,
+)
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.io import FrameStoreIOManager
 from autorisk_dagster.partitions import videos
@@ -63,6 +73,7 @@ def corrected_severities(
             "rule_sets": sorted(set(table["rule_set"])) or [settings.rule_set],
             "by_adopted_thresholds": _adopted(len(adopted), table, made=parameters is not None),
             "settings_hash": settings.digest(),
+            "changes": dg.MetadataValue.md(markdown_table(_changes(table))),
             "rules_fired": {str(name): count for name, count in table["rule"].drop_nulls().value_counts().iter_rows()},
         },
         [dg.AssetCheckResult(check_name="nothing_safe_by_default", passed=bool(same.all()))],
@@ -116,6 +127,13 @@ def severity_ranking(
         ],
         preview=["rank", "severity", "clip_id", "start_sec", "end_sec", "min_ttc_sec", "near_miss_events"],
     )
+
+
+def _changes(table: pl.DataFrame) -> pl.DataFrame:
+    """How many clips each way from the reasoner's word to the severity has, worst first."""
+    counted = table.group_by("raw_severity", "severity", "rule").agg(pl.len().alias("clips"))
+    order = [pl.col(name).to_physical() for name in ("severity", "raw_severity", "rule")]
+    return counted.sort(order, descending=[True, True, False], nulls_last=True)
 
 
 def _adopted(clips: int, table: pl.DataFrame, *, made: bool) -> str:

@@ -52,7 +52,7 @@ $(VENV)/base.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,models,privacy,openvino,sumo,fleet]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,models,privacy,openvino,sumo,fleet,web]'
 	@touch $@
 
 constraints:  ## pin anew what all extras resolve to

@@ -14,6 +14,7 @@ import polars as pl
 
 from assets.tabulate import failure
 from autorisk_dagster.errors import AutoRiskError, InputError
+from autorisk_dagster.fleet_history import FAILED_VIDEOS
 from autorisk_dagster.io import FrameStoreIOManager
 
 # In a job with the others, an asset that takes batches takes one video a run: that is what is meant.
@@ -74,7 +75,11 @@ def one_by_one(
         context.log.info(f"{key} ({number} of {len(keys)}) done")
     if failed:
         told = "; ".join(f"{key}: {why}" for key, why in failed.items())
-        raise dg.Failure(f"{len(failed)} of {len(keys)} videos failed: {told}", allow_retries=False)
+        raise dg.Failure(
+            f"{len(failed)} of {len(keys)} videos failed: {told}",
+            metadata={FAILED_VIDEOS: dg.MetadataValue.json(failed)},
+            allow_retries=False,
+        )
     for name, fine in passed.items():  # Dagster wants a word on each check; each video's own is recorded above
         yield dg.AssetCheckResult(asset_key=asset, check_name=name, passed=fine)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
+from assets.freshness import EACH_NIGHT
 from assets.placement import CPU
 from assets.tabulate import OWNERS, code_version, failure, markdown_table
 from autorisk_dagster.errors import AutoRiskError, ProfileError
@@ -45,6 +46,7 @@ READ = (
     kinds={"plotly", "html"},
     owners=OWNERS,
     code_version=code_version(2, "correction", "review"),
+    freshness_policy=EACH_NIGHT,
     check_specs=[
         dg.AssetCheckSpec(
             "every_ranked_clip_is_in_it",

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.freshness import EACH_WEEK
 from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster import tables
@@ -20,6 +21,7 @@ from resources.profiles import Profiles
     kinds={"video", "polars"},
     owners=OWNERS,
     code_version=code_version(2),
+    freshness_policy=EACH_WEEK,
     check_specs=[
         schema_check("source_video"),
         dg.AssetCheckSpec("decodable", asset="source_video", blocking=True, description="At least one frame decodes."),

@@ -5,6 +5,7 @@ import datetime as dt
 import dagster as dg
 import polars as pl
 
+from assets.freshness import EACH_NIGHT
 from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, code_version, markdown_table, schema_check, table_result
 from autorisk_dagster import fleet_history as history
@@ -21,6 +22,7 @@ from resources.media_store import MediaStore
     kinds={"dagster", "polars"},
     owners=OWNERS,
     code_version=code_version(1),
+    freshness_policy=EACH_NIGHT,
     check_specs=[
         schema_check("broken_videos"),
         dg.AssetCheckSpec("nothing_is_broken", asset="broken_videos", description="No video waits for a person."),

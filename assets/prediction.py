@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from assets.placement import GPU
+from assets.spending import note_use
 from assets.tabulate import OWNERS, TABLE, code_version, failure, picture, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
@@ -279,6 +280,8 @@ class _Studio:
             self.answers.put(self.key, finished, row)
             return row
         made = self.model.generate(order)
+        if self.model.keeps:  # a generative model; the kinematic one draws
+            note_use(self.context, made.seconds)
         row = made_video.made_row(wanted, order, self.model, made)
         self.context.log.info(f"{row['clip_id']} {wanted.scenario}: {made.outcome} in {made.seconds:.1f} s")
         if made.outcome != "generated":

@@ -9,6 +9,7 @@ import polars as pl
 from assets.batches import PARTITIONED, one_by_one
 from assets.label_protocol import DIGESTS
 from assets.placement import GPU
+from assets.spending import note_use
 from assets.tabulate import OWNERS, TABLE, code_version, picture, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError, BackendError, InputError
@@ -107,7 +108,7 @@ def reason_outputs(
             judge_clip = (
                 _reparsed(stored, profile)
                 if config.mode == "reparse"
-                else _supplemented(key, stored, profile, reasoners, answers, media)
+                else _supplemented(context, key, stored, profile, reasoners, answers, media)
             )
         with progress.over(context.log, "clips judged", float(clips.height)) as report:
             rows = _each(list(clips.iter_rows(named=True)), judge_clip, workers, report)
@@ -160,10 +161,20 @@ def _by_model(
             return read(kept, profile.reasoner.min_letter_mass) | {"clip_id": clip.clip_id}
         answer = judge.judge(clip, digest)
         answers.put(key, finished, answer)
+        _note(context, answer)
         context.log.info(f"{clip.clip_id}: {answer['severity'] or answer['outcome']} in {answer['seconds']:.1f} s")
         return answer
 
     return judged, judge.model.concurrency
+
+
+def _note(context: dg.AssetExecutionContext, answer: Row, before: Row | None = None) -> None:
+    """Note what an answer used, or, of one that completes another, what it used beside that."""
+
+    def used(name: str) -> float:
+        return max(0.0, float(answer[name] or 0) - float((before or {}).get(name) or 0))
+
+    note_use(context, used("seconds"), round(used("prompt_tokens") + used("answer_tokens")))
 
 
 def _reparsed(stored: Mapping[str, Row], profile: Profile) -> Callable[[Row], Row]:
@@ -173,6 +184,7 @@ def _reparsed(stored: Mapping[str, Row], profile: Profile) -> Callable[[Row], Ro
 
 
 def _supplemented(
+    context: dg.AssetExecutionContext,
     key: str,
     stored: Mapping[str, Row],
     profile: Profile,
@@ -191,7 +203,9 @@ def _supplemented(
         kept = answers.get(key, finished)
         if kept is not None and kept["supplement_text"] is not None:  # by a run that did not come to its end
             return read(kept, profile.reasoner.min_letter_mass) | {"clip_id": clip.clip_id}
-        answer = judge.supplement(clip, _answer_to(row, stored), digest)
+        before = _answer_to(row, stored)
+        answer = judge.supplement(clip, before, digest)
+        _note(context, answer, before)
         answers.put(key, finished, answer)  # else the next judgement would bring back the first pass alone
         return answer
 

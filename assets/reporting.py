@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from assets.freshness import EACH_WEEK
 from assets.placement import CPU
 from assets.tabulate import OWNERS, animation, code_version, content_hash, failure, media_links
 from autorisk_dagster import tables
@@ -38,6 +39,7 @@ _PACKAGES = (
     kinds={"plotly", "html"},
     owners=OWNERS,
     code_version=code_version(3, "privacy"),
+    freshness_policy=EACH_WEEK,
     check_specs=[
         dg.AssetCheckSpec(
             "every_clip_is_in_it", asset="safety_report", description="Each ranked clip has its media in the page."

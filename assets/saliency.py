@@ -1,11 +1,13 @@
 """Saliency: what in a clip the model's severity rests on."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 
 from assets.placement import GPU
+from assets.spending import note_use
 from assets.tabulate import (
     OWNERS,
     TABLE,
@@ -81,7 +83,9 @@ def saliency_maps(
                 if clip["clip_id"] not in wanted:
                     rows.append(_not_measured(clip, _why_not(answer, profile)))
                     continue
+                began = time.monotonic()
                 row, curve = _measured(key, clip, answer, profile, reasoners, media, hider)
+                note_use(context, time.monotonic() - began)
                 rows.append(row)
                 pictures[clip["clip_id"]] = curve
                 report(float(len(pictures)))

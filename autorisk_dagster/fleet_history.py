@@ -20,8 +20,6 @@ from autorisk_dagster.sources import SourceRecord
 CODE_TAG = "autorisk/code"
 NIGHT_TAG = "autorisk/night"
 PROFILE_TAG = "autorisk/profile"
-GPU_TAG = "autorisk/gpu_sec/"  # and the asset
-TOKENS_TAG = "autorisk/tokens/"
 
 LOOK_BACK_DAYS = 90.0  # what failed before that and never since is forgotten: the night tries it again
 HISTORY_RUNS = 200  # newest whole runs that tell what a video costs
@@ -38,6 +36,16 @@ _STATES: Mapping[dg.DagsterRunStatus, State] = {
     dg.DagsterRunStatus.FAILURE: "failed",
     dg.DagsterRunStatus.CANCELED: "cancelled",
 }
+
+
+def gpu_tag(run_id: str, step: str = "") -> str:
+    """Tag of the seconds that models worked for a step. It names its run: Dagster's retry takes over its parent's."""
+    return f"autorisk/gpu_sec/{run_id[:8]}/{step}"
+
+
+def tokens_tag(run_id: str, step: str = "") -> str:
+    """Tag of the tokens that a step used."""
+    return f"autorisk/tokens/{run_id[:8]}/{step}"
 
 
 @dataclass(frozen=True)
@@ -124,10 +132,10 @@ def as_night_run(record: dg.RunRecord) -> NightRun:
 
 def cost_of(record: dg.RunRecord, now_sec: float) -> Cost:
     """What a run has used until now."""
-    tags = record.dagster_run.tags
+    run = record.dagster_run
     end = record.end_time or now_sec
     machine = max(0.0, end - record.start_time) if record.start_time else 0.0
-    return Cost(machine, _summed(tags, GPU_TAG), _summed(tags, TOKENS_TAG))
+    return Cost(machine, _summed(run.tags, gpu_tag(run.run_id)), _summed(run.tags, tokens_tag(run.run_id)))
 
 
 def past_videos(
@@ -145,7 +153,12 @@ def past_videos(
 
 
 def _is_whole(run: dg.DagsterRun, graph: Graph) -> bool:
-    return run.asset_selection is None or {key.to_user_string() for key in run.asset_selection} >= set(graph.per_video)
+    return _selected(run, graph) >= set(graph.per_video)
+
+
+def _selected(run: dg.DagsterRun, graph: Graph) -> set[str]:
+    """The assets that a run was to make; one without a selection is of a video."""
+    return {key.to_user_string() for key in run.asset_selection or ()} or set(graph.per_video)
 
 
 def _summed(tags: Mapping[str, str], prefix: str) -> float:
@@ -211,15 +224,11 @@ def _told(event: dg.DagsterEvent) -> tuple[str | None, str, Mapping[str, str]]:
         each = user.metadata.get(FAILED_VIDEOS)
         videos = each.value if each is not None and isinstance(each.value, dict) else {}
         return first.step_key, user.description, {str(key): str(why) for key, why in videos.items()}
-    root = failed.error
-    while root is not None and root.cause is not None:
-        root = root.cause
-    return first.step_key, root.message if root else "failed", {}
+    raised = (failed.error.cause or failed.error) if failed.error else None  # Dagster wraps what the asset raised
+    return first.step_key, raised.message if raised else "failed", {}
 
 
 def _last_of(run: dg.DagsterRun, graph: Graph) -> tuple[str, ...]:
     """The last asset that a run was to make: what is not over before it is made."""
-    if run.asset_selection is None:
-        return graph.per_video[-1:]
-    chosen = {key.to_user_string() for key in run.asset_selection}
+    chosen = _selected(run, graph)
     return tuple(name for name in graph.per_video if name in chosen)[-1:] or tuple(sorted(chosen))[-1:]

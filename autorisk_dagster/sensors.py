@@ -10,6 +10,7 @@ import dagster as dg
 
 from autorisk_dagster.discovery import Action, decide, files_to_read
 from autorisk_dagster.errors import BucketError, InputError, VideoError
+from autorisk_dagster.fleet_history import PROFILE_TAG
 from autorisk_dagster.inbox import InboxLedger, read_file, registered_of
 from autorisk_dagster.inbox_places import Inbox, open_inbox
 from autorisk_dagster.jobs import process_video
@@ -94,5 +95,7 @@ def _apply(action: Action, place: Inbox, sources: SourceLedger) -> None:
 def _request(action: Action, sources: SourceLedger) -> dg.RunRequest:
     profile = sources.get(action.video_id).profile
     return dg.RunRequest(
-        run_key=f"{action.video_id}/{profile}", partition_key=action.video_id, tags={"autorisk/source": "inbox"}
+        run_key=f"{action.video_id}/{profile}",
+        partition_key=action.video_id,
+        tags={"autorisk/source": "inbox", PROFILE_TAG: profile},
     )

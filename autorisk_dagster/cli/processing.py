@@ -19,6 +19,7 @@ import polars as pl
 from autorisk_dagster import tables, web_sources
 from autorisk_dagster.cli.instance import local_instance, shown
 from autorisk_dagster.errors import AutoRiskError, BucketError, InputError
+from autorisk_dagster.fleet_history import PROFILE_TAG
 from autorisk_dagster.footage import fingerprint_at, videos_at
 from autorisk_dagster.io import stored_table, table_name
 from autorisk_dagster.jobs import PER_VIDEO
@@ -311,7 +312,7 @@ def execute(
     level = "INFO" if verbose else "CRITICAL"
     result = job.execute_in_process(
         instance=instance,
-        tags={PROCESS_TAG: this_process()},
+        tags={PROCESS_TAG: this_process(), PROFILE_TAG: source_ledger().get(key).profile},
         partition_key=key,
         asset_selection=[dg.AssetKey(name) for name in assets],
         run_config={**(config or {}), "loggers": {"console": {"config": {"log_level": level}}}},

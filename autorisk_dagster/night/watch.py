@@ -77,9 +77,8 @@ def next_steps(
     retry = () if used_up else tuple(key for key, mine in of_video.items() if _to_retry(key, mine, broken))
     going_on = any(run.state in ("queued", "running") and run.run_id not in cancel for run in runs)
     awaited = since_plan_sec < REQUESTED_WITHIN_SEC and any(key not in of_video for key in planned)
-    not_made = tuple(
-        key for key in planned if all(run.state == "cancelled" or run.run_id in cancel for run in of_video.get(key, ()))
-    )
+    came_to_something = {run.video_id for run in runs if run.state != "cancelled" and run.run_id not in cancel}
+    not_made = tuple(key for key in planned if key not in came_to_something)
     ended = not going_on and not retry and not (awaited and not used_up)
     return Steps(cancel, retry, ended, used_up, not_made if ended else ())
 

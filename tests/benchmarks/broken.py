@@ -46,7 +46,7 @@ def main() -> None:
             made = history.made_events(instance, graph.assets())
             causes = by_cause(broken_now(failures, made, "now", {}, keys))
             print(
-                f"{count} videos: {len(causes)} cause, {len(causes[0].broken)} broken; {time.monotonic() - began:.2f} s, "
+                f"{count} videos, {len(causes[0].broken)} broken for one cause: {time.monotonic() - began:.2f} s, "
                 f"{time.process_time() - cpu:.2f} s of CPU, {read:.2f} of them reading the log"
             )
 

@@ -66,7 +66,9 @@ def test_of_a_run_that_was_asked_for_twice_the_first_stays() -> None:
     assert (
         steps(run("a", "running", 1, "night/a"), run("a", "running", 2, "night/a"), run("b", "succeeded")).cancel == ()
     )
-    # what another cancelled counts as made by the first
+    # a person cancelled the first, and the second was made
+    other = [run("a", "cancelled", 1, "night/a"), run("a", "succeeded", 2, "night/a"), run("b", "succeeded")]
+    assert steps(*other).left_out == ()
     done = [run("a", "succeeded", 1, "night/a"), run("a", "cancelled", 2, "night/a"), run("b", "succeeded")]
     assert steps(*done) == Steps((), (), True, False, ())
 

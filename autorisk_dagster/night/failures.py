@@ -188,7 +188,7 @@ def cause_of(error: str, names: Iterable[str] = ()) -> str:
     """
     text = one_line(error, 4 * _LONGEST_CAUSE)
     for name in sorted({name for name in names if name}, key=len, reverse=True):
-        text = text.replace(name, "<video>")
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "<video>", text)
     for pattern, put in _GENERAL:
         text = pattern.sub(put, text)
     return one_line(text, _LONGEST_CAUSE)

@@ -114,6 +114,10 @@ def test_names_and_numbers_are_no_part_of_the_cause(first: str, second: str) -> 
     assert cause_of(first) == cause_of(second)
 
 
+def test_a_short_name_is_not_cut_out_of_words() -> None:
+    assert cause_of("a.mp4: a bad atom", ["a.mp4", "a"]) == "<video>: <video> bad atom"
+
+
 def test_different_reasons_stay_different() -> None:
     causes = {cause_of(text) for text in ("a.mp4: no video stream", "a.mp4: no moov atom", "disk is full", "R1 failed")}
     assert len(causes) == 4

@@ -37,7 +37,7 @@ SECOND_SCHEDULER = EVENING + dt.timedelta(hours=3, minutes=50)
 
 
 class Clock:
-    """Simulated time: `SPEED` seconds to one of the wall's; a look at the daemons that takes long counts as four seconds,
+    """Simulated time: `SPEED` seconds to one of the wall's; a look at the daemons that takes long counts as four,
     so that on a machine that is busy with other things the night lasts longer and does not end too soon."""
 
     def __init__(self) -> None:

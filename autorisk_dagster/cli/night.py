@@ -35,7 +35,11 @@ def plan() -> None:
     except AutoRiskError as error:
         raise click.ClickException(str(error)) from error
     console = Console(width=max(80, shutil.get_terminal_size((140, 0)).columns))
-    table = Table("", "expected (90 % of nights)", title=f"{len(found.videos)} videos tonight")
+    table = Table(
+        "",
+        "expected (90 % of nights)",
+        title=f"tonight: {len(found.videos)} of {len(found.videos) + len(found.left_out)} that wait",
+    )
     for name, value in rows(found.cost):
         table.add_row(name, value)
     table.add_row("ends after", _length(found.cost.machine_sec, at_once))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import dagster as dg
 
@@ -17,7 +17,8 @@ from autorisk_dagster.night.failures import by_cause
 from autorisk_dagster.night.watch import Steps, next_steps
 from autorisk_dagster.night.wording import in_words
 from autorisk_dagster.schedules import NIGHT
-from autorisk_dagster.tonight import Fleet, StoredNight, also_left_out, look, stored
+from autorisk_dagster.sources import SourceRecord
+from autorisk_dagster.tonight import StoredNight, also_left_out, look, stored
 
 # Behind everything that the plan asked for.
 RETRY_PRIORITY = "-1000000"
@@ -50,27 +51,23 @@ def night_watch(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Ski
         return dg.SkipReason(f"night {night.night} has ended")
     records = history.night_runs(instance, night.night, fleet_batch.name)
     spent = _spent(records)
-    fleet = look(instance)
-    steps = next_steps(
-        night.videos,
-        [history.as_night_run(record) for record in records],
-        spent,
-        NIGHT.budget,
-        fleet.broken_videos(),
-        time.time() - night.made_at_sec,
-    )
+    runs = [history.as_night_run(record) for record in records]
+    # What is broken is read only where it matters: while all goes well a look costs one query.
+    fleet = look(instance) if any(run.state == "failed" for run in runs) else None
+    broken, sources = (fleet.broken_videos(), fleet.records) if fleet else ({}, {})
+    steps = next_steps(night.videos, runs, spent, NIGHT.budget, broken, time.time() - night.made_at_sec)
     cancelled = [run_id for run_id in steps.cancel if _cancel(instance, run_id)]
     if cancelled:
         why = "the budget is used up" if steps.used_up else "asked for twice"
         context.log.warning(f"night {night.night}: {len(cancelled)} runs cancelled ({why})")
     if not steps.ended or len(cancelled) < len(steps.cancel):
-        return dg.SensorResult(run_requests=[_retry(night, key, fleet) for key in steps.retry])
+        return dg.SensorResult(run_requests=[_retry(night, key, sources.get(key)) for key in steps.retry])
     also_left_out(instance, night, steps.left_out)
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(run_key=f"{night.night}/after", job_name=after_night.name, tags={NIGHT_TAG: night.night})
         ],
-        asset_events=[_record(night, steps, spent, records, fleet)],
+        asset_events=[_record(night, steps, spent, records, broken)],
         cursor=night.night,
     )
 
@@ -89,7 +86,7 @@ def _spent(records: Sequence[dg.RunRecord]) -> Cost:
     return sum((history.cost_of(record, now_sec) for record in records), Cost())
 
 
-def _retry(night: StoredNight, key: str, fleet: Fleet) -> dg.RunRequest:
+def _retry(night: StoredNight, key: str, source: SourceRecord | None) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=f"{night.night}/{key}/retry",
         job_name=fleet_batch.name,
@@ -97,15 +94,14 @@ def _retry(night: StoredNight, key: str, fleet: Fleet) -> dg.RunRequest:
         tags={
             NIGHT_TAG: night.night,
             "dagster/priority": RETRY_PRIORITY,
-            **({PROFILE_TAG: fleet.records[key].profile} if key in fleet.records else {}),
+            **({PROFILE_TAG: source.profile} if source else {}),
         },
     )
 
 
 def _record(
-    night: StoredNight, steps: Steps, spent: Cost, records: Sequence[dg.RunRecord], fleet: Fleet
+    night: StoredNight, steps: Steps, spent: Cost, records: Sequence[dg.RunRecord], broken: Collection[str]
 ) -> dg.AssetMaterialization:
-    broken = fleet.broken_videos()
     failed = [key for key in night.videos if key in broken]
     left_out = list(dict.fromkeys([*night.left_out, *steps.left_out]))
     expected = night.estimate.machine_sec

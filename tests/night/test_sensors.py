@@ -191,3 +191,5 @@ def test_each_date_has_one_night_where_the_clock_is_changed(
     assert nights == expected
     local = [one.astimezone(ZoneInfo("Europe/Berlin")).hour for one in starts]
     assert local == ([2, 2, 3, 2, 2] if first.startswith("2026-03") else [2] * 5)
+    offsets = [one.astimezone(ZoneInfo("Europe/Berlin")).utcoffset() for one in starts]
+    assert offsets[2] == dt.timedelta(hours=2 if first.startswith("2026-03") else 1)  # in October the second 02:30

@@ -6,7 +6,7 @@ What runs is what runs at night: a code server, Dagster's scheduler, sensors, ru
 daemon's own functions, called in turn), a process for each run, real videos. Only the clock by which ticks are due is
 scaled: a minute a second. Runs take the time that they take, and a file in the inbox settles in a minute of the wall's
 clock. Sprinkled in: a file that is no video, a run whose process is killed, a video whose every process is killed, two
-schedulers at the same moment, a clock that is set back, an alert that is refused once, a budget for a part of the backlog.
+schedulers at the same moment, a clock set back, an alert that is refused once, a budget for a part of the backlog.
 
 It prints a time line and counts, and fails where something is lost or doubled.
 """

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME := $(CURDIR)/.dagster
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test bench dev check lint types layers security validate constraints clean
+.PHONY: demo test bench drill dev check lint types layers security validate constraints clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/base.stamp  ## run the samples, or one's own: make demo VIDEO=path
@@ -16,6 +16,9 @@ test: $(VENV)/dev.stamp  ## the test suite, one process a core
 
 bench: $(VENV)/dev.stamp  ## measure and write docs/performance.md; ONLY=rules for one group, QUICK=1 for a short try
 	$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+
+drill: $(VENV)/dev.stamp  ## kill parts of a real fleet half-way through videos, print what became of them; ONLY=worker VIDEOS=12
+	$(BIN)/python -m tests.fleet.drill $(ONLY) $(if $(VIDEOS),--videos $(VIDEOS))
 
 dev: $(VENV)/base.stamp  ## the Dagster UI on http://127.0.0.1:3000, clips under /media
 	$(BIN)/autorisk ui --host 127.0.0.1 --port 3000

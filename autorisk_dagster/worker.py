@@ -19,7 +19,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -108,6 +108,8 @@ class Heartbeat:
             with self._lock:
                 self._step = None
             signal.signal(INTERRUPT, previous)
+            with suppress(redis.RedisError):  # the next beat says it too
+                self._sign()
 
     def _beat_for_ever(self) -> None:
         while not self._over.is_set():

@@ -21,7 +21,7 @@ HEAVY = (
     "supervision",
     "trackers",
 )
-HEAVY += ("onnxruntime", "av", "scipy", "plotly", "matplotlib", "soundfile")
+HEAVY += ("celery", "onnxruntime", "av", "scipy", "plotly", "matplotlib", "soundfile")
 
 FLEET_WIDE = (
     "gesture_verdicts",

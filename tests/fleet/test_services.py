@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 pytest.importorskip("psycopg2")
 redis = pytest.importorskip("redis")
 
+from autorisk_dagster.cli.doctor import doctor
 from autorisk_dagster.deployment import instance_file
 from autorisk_dagster.doctor import services
 from autorisk_dagster.presence import Sign, all_signs, give, take_away, waiting
@@ -124,3 +126,25 @@ def test_a_database_whose_user_may_make_no_tables_is_broken(tmp_path: Path) -> N
 
 def test_findings_are_json() -> None:
     assert json.dumps([one.as_json() for one in services.daemon(None, patience_sec=1)])
+
+
+def test_the_doctor_of_a_fleet_that_is_not_there_names_what_is_missing_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, port = tmp_path / "home", free_port()
+    home.mkdir()
+    (home / "dagster.yaml").write_bytes(instance_file("fleet").read_bytes())
+    for name, value in {
+        "AUTORISK_DEPLOYMENT": "fleet",
+        "AUTORISK_POSTGRES_URL": f"postgresql+psycopg2://fleet:hunter22@127.0.0.1:{port}/autorisk",
+        "AUTORISK_REDIS_URL": f"redis://:hunter22@127.0.0.1:{port}/0",
+        "AUTORISK_DATA": str(tmp_path / "data"),
+        "DAGSTER_HOME": str(home),
+    }.items():
+        monkeypatch.setenv(name, value)
+    told = CliRunner().invoke(doctor, ["--json"])
+    found = {one["name"]: one for one in json.loads(told.output)["findings"]}
+    assert told.exit_code == 1 and "hunter22" not in told.output
+    assert {name for name, one in found.items() if one["state"] == "broken"} == {"database", "broker"}
+    assert found["deployment"]["found"] == "fleet" and found["Dagster home"]["state"] == "ok"
+    assert "Dagster's history" not in found  # it lies in the database

@@ -12,6 +12,10 @@ from autorisk_dagster.deployment import QUEUES, VARIABLE, deployment
 from autorisk_dagster.errors import AutoRiskError
 from autorisk_dagster.paths import ROOT
 
+# Dagster gives up a run that does not begin within 60 s, and its retry too: on a machine with a load of twenty a core
+# that were two of twelve.
+LAUNCH_PATIENCE_SEC = 300
+
 
 @click.command()
 @click.option(
@@ -50,6 +54,7 @@ def daemon() -> None:
         raise click.ClickException(str(error)) from error
     with local_instance():  # the home is there, with its settings
         pass
+    os.environ.setdefault("DAGSTER_GRPC_TIMEOUT_SECONDS", str(LAUNCH_PATIENCE_SEC))
     command = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(ROOT / "workspace.yaml")]
     os.chdir(ROOT)
     os.execv(sys.executable, command)  # signals reach it without a process between

@@ -58,6 +58,7 @@ class MediaFiles(StaticFiles):
 
     def __init__(self, data: str) -> None:
         super().__init__(directory=f"{data}/media", check_dir=False)
+        self.config_checked = True  # before the first video there is no folder: that is no error, there is no file
         self._bucket = None
         if data.startswith(S3):
             from autorisk_dagster.storage.bucket import Bucket

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Collection
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -85,13 +86,14 @@ def fleet_dashboard(
             context.log.warning(f"profile {name} cannot be read: {error}")
             continue
         rules[name], coverages[name] = profile.correction, profile.review.coverage
+    files_of = lru_cache(maxsize=1)(media.files)  # tables are read video by video
     try:
         embedder = embedders.model()
         written = write_dashboard(
             FleetData(
                 video_ids=registered,
                 store=io_manager,
-                media_exists=media.exists,
+                media_exists=lambda relative: relative in files_of(relative.partition("/")[0]),
                 pipeline=_pipeline(context.instance, registered),
                 rules=rules,
                 set_coverage=coverages,

@@ -15,7 +15,7 @@ import polars as pl
 import yaml
 
 from autorisk_dagster import tables
-from autorisk_dagster.errors import AutoRiskError, EndpointError, InputError
+from autorisk_dagster.errors import AutoRiskError, BucketUnavailableError, EndpointError, InputError
 from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.profile import known_profiles
 
@@ -133,4 +133,4 @@ def _sections(path: Path, sections: tuple[str, ...]) -> object:
 
 def failure(error: AutoRiskError) -> dg.Failure:
     """A failed partition that says file, cause and fix; tried again by itself only where a service was away."""
-    return dg.Failure(description=str(error), allow_retries=isinstance(error, EndpointError))
+    return dg.Failure(description=str(error), allow_retries=isinstance(error, EndpointError | BucketUnavailableError))

@@ -73,6 +73,10 @@ class MediaStore(dg.ConfigurableResource["MediaStore"]):
         """Whether there is such a file."""
         return self._media.exists(relative)
 
+    def files(self, folder: str) -> frozenset[str]:
+        """Relative paths of all files under a folder: of a bucket with a request a thousand, not one a file."""
+        return frozenset(self._media.sizes(folder))
+
     @contextmanager
     def writing(self, relative: str) -> Iterator[Path]:
         """A temporary path on this disk; stored on success, removed on any failure."""

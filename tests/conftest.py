@@ -38,6 +38,7 @@ LONGEST_FIRST = (
     "tests/test_cli.py",
     "tests/assets/test_graph.py",
     "tests/assets/test_prediction.py",
+    "tests/storage/test_s3_faults.py",
     "tests/test_webserver.py",
     "tests/assets/test_adapter_loop.py",
     "tests/assets/test_reason_batches.py",

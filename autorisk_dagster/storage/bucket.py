@@ -273,13 +273,13 @@ _lock = threading.Lock()
 
 
 def _files() -> Any:
-    """s3fs with our timeouts; one for all threads, and anew where the endpoint is another one."""
+    """s3fs with our timeouts; one for all threads, and anew in a forked process or where the endpoint is another one."""
     with _lock:
-        return _files_of(os.environ.get("AWS_ENDPOINT_URL", ""))
+        return _files_of(os.environ.get("AWS_ENDPOINT_URL", ""), os.getpid())
 
 
 @cache
-def _files_of(endpoint: str) -> Any:  # noqa: ARG001 - s3fs reads it from the environment
+def _files_of(endpoint: str, process: int) -> Any:  # noqa: ARG001 - s3fs reads the endpoint from the environment
     try:
         import s3fs
     except ModuleNotFoundError as error:

@@ -273,7 +273,7 @@ _lock = threading.Lock()
 
 
 def _files() -> Any:
-    """s3fs with our timeouts; one for all threads, and anew in a forked process or where the endpoint is another one."""
+    """s3fs with our timeouts; one for all threads, anew in a forked process and where the endpoint is another one."""
     with _lock:
         return _files_of(os.environ.get("AWS_ENDPOINT_URL", ""), os.getpid())
 

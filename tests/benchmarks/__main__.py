@@ -1,7 +1,7 @@
 """`make bench`: measure, keep the figures, write docs/performance.md and its picture.
 
 make bench                     everything, about 25 minutes on two cores
-make bench ONLY=rules          one group again: long, videos, rules or near_miss; the others' figures are kept
+make bench ONLY=rules          one group again, of those in GROUPS; the others' figures are kept
 make bench QUICK=1             one short run of all: to see that it works, not to be believed; writes no page
 make bench ONLY=page           only the page, from the figures that are there
 """
@@ -15,7 +15,17 @@ from pathlib import Path
 
 from tests.benchmarks import footage, page
 from tests.benchmarks.machine import machine_facts
-from tests.benchmarks.measure import ALL_CORES, ONE_CORE, REFERENCE_RUNS, ROOT, RUNS, Order, run_interleaved, stored
+from tests.benchmarks.measure import (
+    ALL_CORES,
+    ALL_CORES_RUNS,
+    ONE_CORE,
+    REFERENCE_RUNS,
+    ROOT,
+    RUNS,
+    Order,
+    run_interleaved,
+    stored,
+)
 
 KEPT = ROOT / "build" / "benchmarks"
 
@@ -26,6 +36,9 @@ def long_orders(quick: bool) -> list[Order]:
     for subject, path in clips.items():
         for cores in (ONE_CORE, ALL_CORES):
             orders += mining_orders(subject, path, cores, quick)
+    if not quick:
+        for subject, path in footage.large_clip(KEPT).items():
+            orders += mining_orders(subject, path, ONE_CORE, quick)[1:]  # without the reference: it takes minutes
     return orders
 
 
@@ -40,10 +53,11 @@ def video_orders(quick: bool) -> list[Order]:
 
 def mining_orders(subject: str, path: Path, cores: str, quick: bool) -> list[Order]:
     arguments = {"video": str(path)}
+    runs = 1 if quick else RUNS if cores == ONE_CORE else ALL_CORES_RUNS
     return [
         Order(subject, "reference", cores, REFERENCE_RUNS, arguments),
-        Order(subject, "decode", cores, 1 if quick else RUNS, arguments),
-        Order(subject, "ours", cores, 1 if quick else RUNS, arguments),
+        Order(subject, "decode", cores, runs, arguments),
+        Order(subject, "ours", cores, runs, arguments),
     ]
 
 
@@ -76,11 +90,23 @@ def near_miss_orders(quick: bool) -> list[Order]:
     ]
 
 
+def memory_orders(quick: bool) -> list[Order]:
+    clips = footage.hours(KEPT, (0.05,) if quick else (1, 10, 60))
+    return [Order(subject, "memory", ONE_CORE, 1, {"video": str(path)}) for subject, path in clips.items()]
+
+
+def choice_orders(quick: bool) -> list[Order]:
+    videos = [str(path) for path in footage.shared_videos().values()]
+    return [Order("choices", "choices", ONE_CORE, 1, {"videos": videos})] if videos and not quick else []
+
+
 GROUPS: dict[str, Callable[[bool], list[Order]]] = {
-    "rules": rule_orders,
     "near_miss": near_miss_orders,
-    "videos": video_orders,
+    "rules": rule_orders,
+    "choices": choice_orders,
     "long": long_orders,
+    "videos": video_orders,
+    "memory": memory_orders,
 }
 
 
@@ -93,9 +119,10 @@ def main() -> None:
     chosen = [name for name in GROUPS if wanted.only in (None, name)]
     for group in chosen:
         print(f"{group}:", flush=True)
-        runs = run_interleaved(GROUPS[group](wanted.quick), lambda line: print(line, flush=True))
-        if not wanted.quick:
-            (KEPT / f"{group}.json").write_text(json.dumps(stored(runs, machine_facts()), indent=1))
+        facts, target = machine_facts(), KEPT / f"{group}.json"
+        for runs in run_interleaved(GROUPS[group](wanted.quick), lambda line: print(line, flush=True)):
+            if not wanted.quick:  # after each round: a run that is stopped keeps what it has
+                target.write_text(json.dumps(stored(runs, facts), indent=1))
     if wanted.quick:
         print("A quick run: nothing was written down.")
         return

@@ -35,6 +35,9 @@ def decode(order: Order, laps: Laps) -> Facts:
 
 def ours(order: Order, laps: Laps) -> Facts:
     """The product from file to near misses, then its clips and their TTC again for the reference's windows."""
+    import supervision  # noqa: F401  what the pass imports on first use, half a second, is not the pass
+    import trackers  # noqa: F401
+
     from autorisk_dagster.kinematics.clip_ttc import clip_ttc
     from autorisk_dagster.kinematics.events import find_near_misses, processed_rate_hz
     from autorisk_dagster.mining.candidates import find_candidates
@@ -182,6 +185,58 @@ def tracker(order: Order, laps: Laps) -> Facts:
     return {}
 
 
+def memory(order: Order, laps: Laps) -> Facts:
+    """Highest memory of one pass. The detector looks at the first minute, and then repeats what it saw."""
+    from itertools import cycle
+
+    from autorisk_dagster.mining.one_pass import perceive
+    from autorisk_dagster.profile import Profile
+    from autorisk_dagster.video.probe import probe
+
+    profile, video = Profile(name="benchmark"), Path(order["video"])
+    detector = _detector(profile)
+    limit = round(60 * profile.perception.detection_rate_hz)
+    seen: list[Any] = []
+
+    class Repeats:
+        model_id, model_revision = detector.model_id, detector.model_revision
+        input_long_edge_px = detector.input_long_edge_px
+        again = None
+
+        def detect(self, frames_bgr: list[Any]) -> list[Any]:
+            if len(seen) < limit:
+                found = detector.detect(frames_bgr)
+                seen.extend(found)
+                return found
+            self.again = self.again or cycle(seen)
+            return [next(self.again) for _ in frames_bgr]
+
+    laps.lap("start")
+    facts = probe(video)
+    laps.lap("probe")
+    found = perceive(video, facts.duration_sec, Repeats(), profile.perception)
+    laps.lap("perceive")
+    tables = (found.signals, found.tracks, found.ego_motion)
+    return {
+        "minutes": facts.duration_sec / 60,
+        "boxes": found.tracks.height,
+        "tables_mb": sum(table.estimated_size("mb") for table in tables),
+    }
+
+
+def choices(order: Order, laps: Laps) -> Facts:
+    """How flow ranks windows beside the seed's, and what other detection rates do to the results."""
+    from tests.benchmarks.choices import detection_choices, flow_choices
+
+    videos = [Path(path) for path in order["videos"]]
+    laps.lap("start")
+    flow = flow_choices(videos)
+    laps.lap("flow")
+    detections = detection_choices(videos)
+    laps.lap("detections")
+    return {"flow": flow, "detections": detections}
+
+
 JOBS: dict[str, Callable[[Order, Laps], Facts]] = {
     "decode": decode,
     "ours": ours,
@@ -189,6 +244,8 @@ JOBS: dict[str, Callable[[Order, Laps], Facts]] = {
     "rules": rules,
     "near_miss": near_miss,
     "tracker": tracker,
+    "memory": memory,
+    "choices": choices,
 }
 
 _AGAIN = 20  # a search takes milliseconds: one alone is too short to measure
@@ -212,6 +269,7 @@ def _stage_timers() -> Timers:
     """Timers on the public pieces that the one pass is made of; what none of them sees is reading and decoding."""
     from autorisk_dagster.mining.audio import AudioSignals
     from autorisk_dagster.mining.motion import MotionSignals
+    from autorisk_dagster.mining.own_motion import OwnMotion
     from autorisk_dagster.perception.nanodet import NanoDetDetector
     from autorisk_dagster.perception.tracker import RoadUserTracker
     from autorisk_dagster.video.frames import VideoFrame
@@ -223,6 +281,7 @@ def _stage_timers() -> Timers:
     timers.watch("grey", VideoFrame, "gray")
     timers.watch("scene cuts", SceneCutDetector, "is_cut")
     timers.watch("flow", MotionSignals, "add")
+    timers.watch("own motion", OwnMotion, "add")
     timers.watch("detector frames", VideoFrame, "bgr")
     timers.watch("detector", NanoDetDetector, "detect")
     timers.watch("tracking", RoadUserTracker, "update")

@@ -6,7 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks.measure import ALL_CORES, ONE_CORE, REFERENCE_RUNS, RUNS, Runs, loaded
+from tests.benchmarks.choices_page import choices_tables
+from tests.benchmarks.measure import ALL_CORES, ALL_CORES_RUNS, ONE_CORE, REFERENCE_RUNS, RUNS, Runs, loaded
 
 TRIED = Path(__file__).with_name("tried.md")
 
@@ -20,18 +21,20 @@ INTRO = """# Performance
 
 Written by `make bench`; every figure was measured in the runs listed below. CPU seconds are user and system time of a
 process of its own, all its threads, after its imports; processes are interleaved (A B C A B C ...). Medians of {runs}
-runs; the reference, which takes most of the time, runs {reference_runs} time(s). In brackets: lowest to
-highest. *One core*: the process may only use one (`sched_setaffinity`, before its first import). Detector threads are
-as many as the process has cores, in both programs.
+runs on one core and {all_runs} on all; the reference, which takes most of the time, and `memory` and `choices` run
+{reference_runs} time(s). In brackets: lowest to highest. The machine was busy with other work all the time: wall
+seconds say little, and CPU seconds are higher than on an idle one; ratios are of processes that ran side by side. *One
+core*: the process may only use one (`sched_setaffinity`, before its first import). Detector threads are as many as the
+process has cores, in both programs (`autorisk_dagster/threads.py`).
 
 *Reference* is the method of seed 000 written plainly for this comparison (`tests/benchmarks/reference.py`; its
 docstring lists each choice): three readings of the file, for sound, motion and proximity, min-max fusion, clips decoded
 and encoded again, clips decoded and detected again for TTC. It has the product's detector, decoder and tracker.
 *Floor* is PyAV decoding the same file once, and nothing else.
 
-To repeat: `make bench` (about 25 minutes on two cores), `make bench ONLY=rules` for one group of `long`, `videos`,
-`rules` and `near_miss`, `make bench QUICK=1` to see that it works. Where the project's shared test videos are missing,
-`long` runs on the demo's street sample and `videos` is left out.
+To repeat: `make bench` (about 30 minutes on two cores), `make bench ONLY=rules` for one group, `make bench QUICK=1` to
+see that it works. Where the project's shared test videos are missing, `long` and `memory` run on the demo's street
+sample, and `videos` and `choices` are left out.
 
 | group | measured on | date | commit |
 |---|---|---|---|
@@ -46,10 +49,10 @@ def write(kept: dict[str, dict[str, Any]], folder: Path) -> str:
         the page
     """
     groups = "\n".join(f"| {name} | {_machine(content['facts'])} |" for name, content in kept.items())
-    parts = [INTRO.format(groups=groups, runs=RUNS, reference_runs=REFERENCE_RUNS)]
+    parts = [INTRO.format(groups=groups, runs=RUNS, all_runs=ALL_CORES_RUNS, reference_runs=REFERENCE_RUNS)]
     runs = {name: loaded(content) for name, content in kept.items()}
     if "long" in runs:
-        parts += [_mining(runs["long"]), _profile(runs["long"])]
+        parts += [_mining(runs["long"]), _over_floor(runs["long"]), _profile(runs["long"])]
         _picture(runs["long"], folder / "performance.png")
     if "videos" in runs:
         parts.append(_videos(runs["videos"]))
@@ -57,6 +60,10 @@ def write(kept: dict[str, dict[str, Any]], folder: Path) -> str:
         parts.append(_rules(runs["rules"]))
     if "near_miss" in runs:
         parts.append(_near_miss(runs["near_miss"]))
+    if "memory" in runs:
+        parts.append(_memory(runs["memory"]))
+    if "choices" in runs:
+        parts += choices_tables(runs["choices"].runs[0].facts)
     parts.append("## What was tried\n\n" + TRIED.read_text(encoding="utf-8").strip() + "\n")
     text = "\n".join(parts)
     (folder / "performance.md").write_text(text, encoding="utf-8")
@@ -71,7 +78,7 @@ def _machine(facts: dict[str, Any]) -> str:
 
 def _mining(runs: Runs) -> str:
     lines = ["## A minute of footage, from the file to near misses\n", "![CPU seconds by step](performance.png)\n"]
-    for subject in runs.subjects:
+    for subject in _compared(runs):
         facts, theirs = runs.facts(subject, "ours"), runs.facts(subject, "reference")
         lines += [
             f"### {subject}\n",
@@ -112,6 +119,32 @@ def _mining(runs: Runs) -> str:
     return "\n".join(lines)
 
 
+def _compared(runs: Runs) -> list[str]:
+    """Subjects that the reference ran on too."""
+    return [subject for subject in runs.subjects if runs.of(subject, "reference")]
+
+
+def _over_floor(runs: Runs) -> str:
+    lines = [
+        "## Everything but the detector and the clips, over the floor, one core\n",
+        "From the file to near misses without the detector's own time and the clips: probe, sound, flow, own motion, "
+        "scene cuts, the detector's pictures, tracking, candidates, TTC, near misses.\n",
+        "| | picture | floor, CPU s | pass but detector / floor | all but detector and clips / floor |",
+        "|---|---|---|---|---|",
+    ]
+    for subject in runs.subjects:
+        floor = median(runs.total(subject, "decode", ("decode",)))
+        detecting = runs.stages(subject)["detector"]
+        steps = runs.steps(subject, "ours")
+        the_pass = steps["perceive"] - detecting
+        rest = median(runs.total(subject, "ours", OURS)) - detecting - steps["clips"]
+        lines.append(
+            f"| {subject} | {runs.facts(subject, 'ours')['picture']} | {floor:.2f} | {the_pass / floor:.2f} | "
+            f"**{rest / floor:.2f}** |"
+        )
+    return "\n".join([*lines, ""])
+
+
 def _profile(runs: Runs) -> str:
     lines = ["## Where the time goes: ours on one core\n"]
     for subject in runs.subjects:
@@ -124,20 +157,23 @@ def _profile(runs: Runs) -> str:
             ("**the pass but its detector**", steps["perceive"] - detecting),
             ("probe", steps["probe"]),
             ("fusion and candidates", steps["candidates"]),
+            ("own clips", steps["clips"]),
+            ("their TTC", steps["clip_ttc"]),
             ("clips, the reference's windows", steps[SAME_WINDOWS[0]]),
             ("clip_ttc, the reference's windows", steps[SAME_WINDOWS[1]]),
-            ("near misses", steps["near_miss"]),
+            ("near misses 1.0", steps["near_miss"]),
             ("**end to end, same clips**", median(runs.total(subject, "ours", OURS_SAME_CLIPS))),
             (
                 "**end to end but detector and clips**",
                 median(runs.total(subject, "ours", OURS)) - detecting - steps["clips"],
             ),
         ]
-        rows += [
-            (f"reference: {name}", seconds)
-            for name, seconds in runs.steps(subject, "reference").items()
-            if name in REFERENCE
-        ]
+        if subject in _compared(runs):
+            rows += [
+                (f"reference: {name}", seconds)
+                for name, seconds in runs.steps(subject, "reference").items()
+                if name in REFERENCE
+            ]
         lines += [f"### {subject}\n", "| step | CPU s | times the floor |", "|---|---|---|"]
         lines += [f"| floor: decoding once | {floor:.2f} | 1.00 |"]
         lines += [f"| {name} | {seconds:.2f} | {seconds / floor:.2f} |" for name, seconds in rows]
@@ -234,6 +270,24 @@ def _near_miss(runs: Runs) -> str:
     return "\n".join([*lines, ""])
 
 
+def _memory(runs: Runs) -> str:
+    lines = [
+        "## Memory and length, one core\n",
+        "Highest resident memory of one pass; the detector looks at the first minute, and what it saw is repeated. "
+        "What grows is what comes out: the rows of the three tables, once while they are collected and once more "
+        "while they are finished.\n",
+        "| video | at the start, MB | after `probe`, MB | **highest, MB** | boxes | tables, MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for subject in runs.subjects:
+        peaks, facts = runs.steps(subject, "memory", what="peak_mb"), runs.facts(subject, "memory")
+        figures = " | ".join(f"{peaks[step]:.0f}" for step in ("start", "probe"))
+        lines.append(
+            f"| {subject} | {figures} | **{peaks['perceive']:.0f}** | {facts['boxes']:,} | {facts['tables_mb']:.1f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
 def _spread(values: list[float]) -> str:
     middle = f"{median(values):.2f}"
     return middle if len(values) == 1 else f"{middle} ({values[0]:.2f} - {values[-1]:.2f})"
@@ -254,8 +308,9 @@ def _picture(runs: Runs, target: Path) -> None:
         "TTC, near misses": "#b279a2",
         "other": "#9d9d9d",
     }
-    figure, axes = pyplot.subplots(len(runs.subjects), 1, figsize=(9, 1.0 + 1.5 * len(runs.subjects)), squeeze=False)
-    for axis, subject in zip(axes[:, 0], runs.subjects, strict=True):
+    subjects = _compared(runs)
+    figure, axes = pyplot.subplots(len(subjects), 1, figsize=(9, 1.0 + 1.5 * len(subjects)), squeeze=False)
+    for axis, subject in zip(axes[:, 0], subjects, strict=True):
         for row, parts in enumerate(_bars(runs, subject).values()):
             left = 0.0
             for part, seconds in parts.items():
@@ -293,7 +348,7 @@ def _bars(runs: Runs, subject: str) -> dict[str, dict[str, float]]:
         "floor": {READING: floor},
         "ours": {
             READING: stages[READING],
-            "motion": stages["grey"] + stages["scene cuts"] + stages["flow"],
+            "motion": stages["grey"] + stages["scene cuts"] + stages["flow"] + stages["own motion"],
             "detector and tracking": stages["detector frames"] + stages["detector"] + stages["tracking"],
             "clips": ours[SAME_WINDOWS[0]],
             "TTC, near misses": ours[SAME_WINDOWS[1]] + ours["near_miss"],

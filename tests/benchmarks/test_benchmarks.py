@@ -18,7 +18,8 @@ from tests.video_factory import steady, tone, write_video
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 255, (90, 160, 3), dtype=np.uint8) for _ in range(50)]
+    texture = rng.integers(0, 255, (90, 160, 3), dtype=np.uint8)
+    pictures = [np.roll(texture, 2 * index, axis=1) for index in range(50)]
     folder = tmp_path_factory.mktemp("bench")
     return write_video(folder / "noise.mp4", steady(50, 25.0), pictures=pictures, sound=tone(2.0))
 
@@ -28,14 +29,15 @@ def kept(video: Path) -> dict[str, dict]:
     """Every group, one run each, as `make bench` would keep it."""
     orders = {
         "long": [order for cores in (ONE_CORE, "all cores") for order in mining_orders("noise", video, cores, True)],
-        "videos": [],
+        "memory": [Order("2 s", "memory", ONE_CORE, 1, {"video": str(video)})],
+        "choices": [Order("choices", "choices", ONE_CORE, 1, {"videos": [str(video)]})],
         "rules": [Order("20 clips, 30 draws", "rules", ONE_CORE, 1, {"clips": 20, "draws": 30, "records": True})],
         "near_miss": [
             Order("8 road users, 40 frames", job, ONE_CORE, 1, {"objects": 8, "frames": 40})
             for job in ("near_miss", "tracker")
         ],
     }
-    runs = {name: run_interleaved(group, lambda _: None) for name, group in orders.items()}
+    runs = {name: list(run_interleaved(group, lambda _: None))[-1] for name, group in orders.items()}
     runs["videos"] = [run for run in runs["long"] if run.cores == ONE_CORE]
     return {name: json.loads(json.dumps(stored(found, machine_facts()))) for name, found in runs.items()}
 
@@ -50,6 +52,10 @@ def test_every_job_runs_and_the_page_shows_it(kept, tmp_path):
         "The test videos",
         "Rule search",
         "Near misses",
+        "Everything but the detector",
+        "Memory",
+        "How cheaper flow",
+        "What fewer detections",
         "What was tried",
     ):
         assert f"## {heading}" in text
@@ -64,6 +70,12 @@ def test_the_stages_of_the_pass_are_seen(kept):
     assert all(seconds > 0 for seconds in stages.values()), stages
     assert sum(stages.values()) <= runs.steps("noise", "ours")["perceive"]
     assert runs.facts("noise", "ours")["frames"] == runs.facts("noise", "decode")["frames"] == 50
+
+
+def test_variants_differ_in_what_they_look_at(kept):
+    """A texture that drifts changes everywhere: no variant may skip any of the ten pictures a second."""
+    detections = loaded(kept["choices"]).runs[0].facts["detections"]
+    assert [row["looked"] for row in detections] == [20, 10, 7, 20, 20, 20, 20]
 
 
 def test_both_sides_give_the_same_answers(kept):

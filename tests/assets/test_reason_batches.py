@@ -42,7 +42,7 @@ BROKEN = KEYS[1]
 class Batch:
     """Four videos with two clips each, mined; a model of random weights; everything in a folder of its own."""
 
-    def __init__(self, folder: Path, weights: Path, instance: dg.DagsterInstance) -> None:
+    def __init__(self, folder: Path, weights: Path, footage: list[bytes], instance: dg.DagsterInstance) -> None:
         self.folder, self.instance = folder, instance
         shutil.copytree(CONFIGS, folder / "configs", ignore=shutil.ignore_patterns("dagster*"))
         settings = {
@@ -57,16 +57,14 @@ class Batch:
         }
         (folder / "configs" / "tiny.yaml").write_text(yaml.safe_dump({"extends": "default", "reasoner": settings}))
         instance.add_dynamic_partitions("videos", list(KEYS))
-        source = write_video(folder / "source.mp4", steady(40, 10))
         for key in KEYS:
             clips = []
             for number, (start, end) in enumerate(((0.0, 2.0), (2.0, 4.0)), start=1):
                 relative = f"{key}/clips/{number}.mp4"
                 path = folder / "media" / relative
                 path.parent.mkdir(parents=True, exist_ok=True)
-                cut_clip(source, start, end, path)
                 # the same footage in every video, told apart by a byte behind the file's end
-                path.write_bytes(path.read_bytes() + f"{key}".encode())
+                path.write_bytes(footage[number - 1] + key.encode())
                 clips.append(
                     clip_row(number, start, end, start + 1, sha256_of(path))
                     | {"clip_id": f"{key}-c{number:02d}", "clip_path": relative}
@@ -121,12 +119,22 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_cosmos.build(tmp_path_factory.mktemp("models") / "tiny")
 
 
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Two clips of 2 s, as files are."""
+    folder = tmp_path_factory.mktemp("footage")
+    source = write_video(folder / "source.mp4", steady(40, 10))
+    for start in (0, 2):
+        cut_clip(source, start, start + 2, folder / f"{start}.mp4")
+    return [(folder / f"{start}.mp4").read_bytes() for start in (0, 2)]
+
+
 @pytest.fixture
-def batch(tmp_path: Path, weights: Path) -> Iterator[Batch]:
+def batch(tmp_path: Path, weights: Path, footage: list[bytes]) -> Iterator[Batch]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with dg.instance_for_test() as instance:
-        yield Batch(tmp_path, weights, instance)
+        yield Batch(tmp_path, weights, footage, instance)
     model_slot.evict()
     torch.set_num_threads(threads)
 

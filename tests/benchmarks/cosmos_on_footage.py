@@ -204,7 +204,9 @@ def serving(weights: Path) -> Iterator[str]:
     """`transformers serve` with the weights; its address."""
     program = str(Path(sys.executable).with_name("transformers"))
     command = [program, "serve", str(weights), "--device", "cpu", "--host", "127.0.0.1", "--port", str(PORT)]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    home = weights.parent / "home"  # it looks into the hub's cache, and fails where there is none
+    (home / "hub").mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "OMP_NUM_THREADS": "1"}
     with (
         (weights.parent / "serve.txt").open("wb") as log,
         subprocess.Popen(command, env=environment, stdout=log, stderr=log) as server,

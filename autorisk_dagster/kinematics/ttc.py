@@ -14,13 +14,17 @@ How it is measured, at every sample from that sample and earlier ones only:
   squares, Rasmussen and Williams 2006, eq. 2.41-2.42); the size of the box errors is what makes the misfit as large as
   its degrees of freedom (method of moments). So few samples count where boxes are exact, many where they are not.
   Samples far off a robust line (Tukey's biweight) are as good as left out.
+- For how long box errors stay alike depends on who drew the boxes, and how much a speed drifts on who drives. Six
+  suppositions (ALIKE_SEC, DRIFT_SHARES) are fitted and averaged, each by its evidence in the same history (Hoeting et
+  al. 1999, "Bayesian Model Averaging", eq. 1-3, equal priors); what they disagree by is part of the variance.
 - How much speeds drift: cars keep a distance that is worth a time, so that speeds, and what they change by, grow with
   the distance, and the slope of 1 / size drifts alike for near and far ones. People are met near at any speed, and
   where the own car turns: theirs drifts in inverse proportion to the distance, which a usual size in a usual camera
   says. A box that would be under a metre wide is a person's.
 - Height leads, because it is nearly blind to an object's turning; width joins by inverse variance, its own systematic
   error included.
-- The interval is Student's t on the variance of the fit.
+- The interval is Student's t on the variance of the fit. Only the share of it that is by box errors, whose size is
+  estimated, counts for the degrees of freedom (Welch 1947, Satterthwaite 1946).
 
 Contact with what: a box follows the face of the object that is nearest, labels measure its middle. The answer lies
 halfway, and the interval allows for both (HALFWAY_SEC). The own car's front, ahead of the camera by an unknown 1 to
@@ -53,15 +57,16 @@ HALFWAY_SEC, PERSON_HALFWAY_SEC = 0.12, 0.03
 
 # What a closing speed changes by in 1 s, standard deviation: 2 m/s for each of two (hard braking is 8, comfortable 3)
 SPEED_DRIFT_MPS = 2.0 * np.sqrt(2.0)
-DRIFT = 0.10  # the same of a car, as a slope of relative distance, 1/s: at 28 m
+DRIFT = 0.08  # the same of a car, as a slope of relative distance, 1/s: at 35 m
 
 HEIGHT_M = 1.6  # of cars and people alike
 NARROW_M = 1.0  # people are not so wide, cars are
 USUAL_DISTANCE_M = 10.0  # of a person, where the frame's size is not given
 PRIOR_RATE_HZ = 0.5  # of growth before anything is seen: few road users are less than 2 s away
-# NanoDet on the road videos: log height errs by 2.5 to 4 % in boxes of 20 to 70 px, correlated over 0.1 s, with
-# slower wander. KITTI's labels are nearer to white. Between the two: coverage 0.85 to 0.95 for both (docs/ttc.md).
-ALIKE_SEC, ALIKE_SHARE = 0.15, 0.7  # correlation time, and share of the variance that is correlated
+# What cannot be known before a track is seen, and is judged on each history: for how long box errors stay alike (labels
+# drawn by people: not at all; NanoDet on the road videos: 0.1 s, with slower wander), and drift against the usual one.
+ALIKE_SEC = (0.0, 0.1, 0.4)
+DRIFT_SHARES = (0.5, 2.0)
 EDGE_NOISE_PX = 0.2  # least error of a box edge: rounding to pixels is 0.29
 WIDTH_SYSTEMATIC = 0.5  # of the rate, because width changes with the angle of view
 CONFIDENCE = 0.90
@@ -72,7 +77,8 @@ CHANGES_BEFORE = 8  # changes of size that say what is usual on this track
 JUMP, JUMP_RATE_HZ = 0.08, 1.0  # change of log size that is never a jump: JUMP + JUMP_RATE_HZ * elapsed time
 ROBUST_STEPS = 3
 TUKEY = 4.685  # 95 % efficiency on normal errors
-NOISE_STEPS = 3
+NOISE_STEPS = 2
+NO_WEIGHT = 1e-6  # a sample with less is left out
 ROWS_AT_ONCE = 512  # samples fitted in one batch: bounds the memory of long tracks
 
 Array = NDArray[np.float64]
@@ -245,30 +251,73 @@ def _fit(ago: Array, distance: Array, usable: Mask, floor: Array, drift_hz: Arra
         return answer
     ago, distance, usable, floor, drift_hz = (part[enough] for part in (ago, distance, usable, floor, drift_hz))
     weight, noise = _robust_weights(-ago, distance, usable, floor)
-
-    pairs = usable[:, :, None] & usable[:, None, :]
-    alike = ALIKE_SHARE * np.exp(-np.abs(ago[:, :, None] - ago[:, None, :]) / ALIKE_SEC)
-    error = np.where(pairs, alike, 0.0)
-    diagonal = np.arange(ago.shape[1])
-    error[:, diagonal, diagonal] = 1.0 / np.maximum(weight, 1e-6)
+    line = np.stack([usable, -ago], axis=2, dtype=np.float64)
     # speed as a random walk: covariance of where it has led to, seen from now (integrated Wiener process)
     near, far = (pick(ago[:, :, None], ago[:, None, :]) for pick in (np.minimum, np.maximum))
-    drift = drift_hz[:, None, None] ** 2 * near**2 * (3 * far - near) / 6
-    line = np.stack([usable, -ago], axis=2, dtype=np.float64)
-    prior = np.diag([0.0, PRIOR_RATE_HZ**-2])
-    freedom = np.maximum(weight.sum(axis=1) - 2.0, 1.0)
-    for _ in range(NOISE_STEPS):
-        solved = np.linalg.solve(noise[:, None, None] * error + drift, np.concatenate([line, distance[..., None]], 2))
-        covariance = np.linalg.inv(line.swapaxes(1, 2) @ solved[..., :2] + prior)
-        fitted = covariance @ (line.swapaxes(1, 2) @ solved[..., 2:])
-        misfit = (distance[..., None] - line @ fitted) * (solved[..., 2:] - solved[..., :2] @ fitted)
-        noise = np.maximum(noise * misfit.sum(axis=(1, 2)) / freedom, floor**2)
-    now, slope = fitted[:, 0, 0], fitted[:, 1, 0]
-    rate = -slope / now
-    # delta method for slope / now
-    variance = (covariance[:, 1, 1] + 2 * rate * covariance[:, 0, 1] + rate**2 * covariance[:, 0, 0]) / now**2
-    answer[:, enough] = np.where(now > 0, np.stack([rate, variance, freedom]), np.nan)
+    walk = drift_hz[:, None, None] ** 2 * near**2 * (3 * far - near) / 6
+    apart = np.where(usable[:, :, None] & usable[:, None, :], np.abs(ago[:, :, None] - ago[:, None, :]), np.inf)
+    found = np.stack(
+        [
+            _supposing(line, distance, _errors(apart, weight, alike_sec), share**2 * walk, weight, noise, floor)
+            for alike_sec in ALIKE_SEC
+            for share in DRIFT_SHARES
+        ]
+    )
+    rate, variance, freedom, evidence = found.swapaxes(0, 1)
+    likely = np.exp(evidence - evidence.max(axis=0))
+    likely /= likely.sum(axis=0)
+    mean = (likely * rate).sum(axis=0)
+    variance = (likely * (variance + (rate - mean) ** 2)).sum(axis=0)
+    answer[:, enough] = mean, variance, 1.0 / (likely / freedom).sum(axis=0)
     return answer
+
+
+def _errors(apart: Array, weight: Array, alike_sec: float) -> Array:
+    """Covariance of box errors in units of their variance: (n, k, k); `apart` in s, inf where one does not count."""
+    alike = np.exp(-apart / alike_sec) if alike_sec > 0 else np.zeros_like(apart)
+    diagonal = np.arange(weight.shape[1])
+    alike[:, diagonal, diagonal] = 1.0 / np.maximum(weight, NO_WEIGHT)
+    return alike
+
+
+def _supposing(
+    line: Array, distance: Array, error: Array, walk: Array, weight: Array, noise: Array, floor: Array
+) -> Array:
+    """Rate, variance, its degrees of freedom and logarithm of the evidence: (4, n), box errors and drift being so.
+
+    Args:
+        line: (n, k, 2) the straight line's design
+        distance: (n, k)
+        error: (n, k, k) covariance of box errors, in units of their variance
+        walk: (n, k, k) covariance by the drift of the speed
+        weight: (n, k) of the samples
+        noise: (n,) first guess of the variance of box errors
+        floor: (n,) least error of a distance
+    """
+    prior = np.diag([0.0, PRIOR_RATE_HZ**-2])
+    free = np.maximum(weight.sum(axis=1) - 2.0, 1.0)
+    misfit = free
+    for _ in range(NOISE_STEPS):
+        noise = np.maximum(noise * misfit / free, floor**2)
+        total = noise[:, None, None] * error + walk
+        solved = np.linalg.solve(total, np.concatenate([line, distance[..., None]], 2))
+        precision = line.swapaxes(1, 2) @ solved[..., :2] + prior
+        covariance = np.linalg.inv(precision)
+        fitted = covariance @ (line.swapaxes(1, 2) @ solved[..., 2:])
+        residual = distance[..., None] - line @ fitted
+        misfit = (residual * (solved[..., 2:] - solved[..., :2] @ fitted)).sum(axis=(1, 2))
+    left_out = (weight <= NO_WEIGHT).sum(axis=1) * np.log(noise / NO_WEIGHT)
+    spread = np.linalg.slogdet(total)[1] - left_out + np.linalg.slogdet(precision)[1]
+    now, slope = fitted[:, 0, 0], fitted[:, 1, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = np.where(now > 0, -slope / now, np.nan)
+        toward = np.stack([rate, np.ones_like(rate)], axis=1) / now[:, None]  # delta method for slope / now
+    variance = np.einsum("ni,nij,nj->n", toward, covariance, toward)
+    of_samples = (toward[:, None, :] @ covariance @ solved[..., :2].swapaxes(1, 2))[:, 0]
+    by_noise = noise * np.einsum("nk,nkl,nl->n", of_samples, error, of_samples)
+    # Welch and Satterthwaite: only the share that is by box errors is of an estimated size
+    freedom = free * (variance / np.maximum(by_noise, 1e-3 * variance)) ** 2
+    return np.stack([rate, variance, freedom, -0.5 * (spread + misfit)])
 
 
 def _robust_weights(x: Array, y: Array, usable: Mask, floor: Array) -> tuple[Array, Array]:

@@ -145,7 +145,7 @@ def test_errors_that_neighbouring_frames_share_do_not_feign_certainty():
     times = np.arange(0, 4, 1 / 30)
     rng = np.random.default_rng(0)
     held = answered = 0
-    for _ in range(30):
+    for _ in range(15):
         seen, left = approach(times, rng.uniform(1.5, 5), rng.uniform(50, 200))
         found = estimate_ttc(times, seen + np.repeat(rng.normal(0, 1.5, (40, 4)), 3, axis=0))
         ok = ~np.isnan(found.ttc_sec)
@@ -300,7 +300,7 @@ def test_a_box_at_each_border_is_not_read_by_what_is_cut(edge, other):
 @pytest.mark.parametrize("rate_hz", [4, 10, 30])
 def test_parked_boxes_with_a_detector_s_noise_are_never_critical(rate_hz):
     # errors of 0.5 px + 1.5 % of the size, correlated over 0.1 s; the last in steps of a pixel
-    times = np.arange(0, 60, 1 / rate_hz)
+    times = np.arange(600) / rate_hz
     rng = np.random.default_rng(rate_hz)
     kept = np.exp(-1 / rate_hz / 0.1)
     for height in (40.0, 80.0, 200.0):
@@ -355,8 +355,8 @@ def test_kitti_cars(noise, truth):
     assert found["samples"] > 3000
     assert found["answered"] >= 0.9
     assert found["ours error"] <= 0.95 * found["plain error"]
-    # to the near face it is too high at heart; slowly wandering boxes are more than the noise model allows for
-    assert (0.80 if (noise, truth) == ("slow detector", "near") else 0.85) <= found["covered"] <= 0.96
+    # to the near face it is too high at heart
+    assert (0.82 if (noise, truth) == ("slow detector", "near") else 0.85) <= found["covered"] <= 0.955
     for limit in kitti_ttc.CRITICAL_SEC:
         assert found[f"ours false {limit}"] <= found[f"plain false {limit}"] + 0.0005  # one or two of 3000
         assert found[f"sure strictly false {limit}"] <= found[f"plain strictly false {limit}"]
@@ -378,7 +378,8 @@ def test_kitti_people(noise):
 @kitti_only
 @pytest.mark.parametrize("rate_hz", [4.0, 5.0, 30.0])
 def test_kitti_cars_at_other_rates(rate_hz):
-    some = [track for track in cars() if track.sequence in ("0000", "0009")]
+    some = [track for track in cars() if track.sequence in ("0000", "0009") and (track.middle_sec < 5).any()]
+    some = some[1 :: 2 if rate_hz > 10 else 1]
     found = kitti_ttc.figures(kitti_ttc.read(some, kitti_ttc.NOISES["1 px"], rate_hz=rate_hz))
     assert found["answered"] >= 0.9
     assert found["ours error"] <= 0.95 * found["plain error"]
@@ -401,9 +402,11 @@ def test_nobody_comes_nearer_to_a_car_that_stands(step):
             if track.get("label") == "people" or len(shown) < 10:
                 continue
             frames = np.array([int(box.get("frame", -1)) for box in shown])
+            standing = np.array([action.get(frame) == "stopped" for frame in frames.tolist()])
+            if not standing.any():
+                continue
             seen = [[float(box.get(name, "nan")) for name in ("xtl", "ytl", "xbr", "ybr")] for box in shown]
             high_sec = estimate_ttc(frames / 30, seen, (1920, 1080)).high_sec
-            standing = np.array([action.get(frame) == "stopped" for frame in frames.tolist()])
             counts["standing"] += int(standing.sum())
             counts["approached"] += int((high_sec[standing] < 3).sum())
     assert counts["standing"] > 200

@@ -5,9 +5,9 @@ It stands beside version 1.0 (`kinematics.near_miss`) and replaces its pixels an
 - Two road users are measured on the road in metres by their sizes and ground rows (`kinematics.pair_motion`), so that
   resolution, distance, depth order and the own motion are accounted for; speeds are robust lines over timestamps.
 - The own vehicle and a road user are measured by `tables.CONFLICT_MEASURES`: on a collision course with a short time to
-  collision, or with much braking needed; or a cut-in close ahead.
+  collision, or with much braking needed for one in the own path; or a cut-in close ahead.
 - An encounter begins under `enter_ttc_sec`, lasts while TTC is under `leave_ttc_sec` or they touch, may fail for
-  `bridge_sec`, and must last `min_dwell_sec`. It never goes across a scene cut. What follows within `debounce_sec`
+  `bridge_sec`, must last `min_dwell_sec` and be under `enter_ttc_sec` twice: one sample may be a wrong box. It never goes across a scene cut. What follows within `debounce_sec`
   between the same two (across lost and new track ids, `kinematics.identities`) is the same encounter: one event.
 - Two road users whose relative motion goes on unchanged through the moment of the forecast collision passed each other
   at another depth than measured: no event. Colliding, braking or swerving changes it. Where neither was seen the event
@@ -46,6 +46,7 @@ Mask = NDArray[np.bool_]
 
 FULL_BRAKING_MPS2: Final = 8.0  # about what tyres hold on a dry road
 HARMFUL_MPS: Final = 5.0  # closing slower counts in proportion: at walking pace little time left is little danger
+MIN_ENTERS: Final = 2
 HIGH_RISK, MEDIUM_RISK = 2 / 3, 1 / 2  # with 3 s as the whole: 1.0 s and 1.5 s left
 SETTLE_SEC, AFTER_SEC = 0.2, 0.8  # after the forecast collision, for so long: whether the relative motion went on
 # Of the risk, where it was not seen whether two passed each other: at most Low. In simulated traffic, 15 of 25 false
@@ -157,6 +158,8 @@ def _encounters(series: _Series, rate_hz: float, settings: NearMissV2Settings) -
     for a, b in spans:
         if series.times_sec[b] - series.times_sec[a] < settings.min_dwell_sec - 1e-6:
             continue
+        if series.enters[a : b + 1].sum() < MIN_ENTERS:
+            continue
         if joined and series.times_sec[a] - series.times_sec[joined[-1][1]] <= settings.debounce_sec:
             joined[-1][1] = max(joined[-1][1], b)
         else:
@@ -240,7 +243,8 @@ def _own_events(
     )
     course, in_path = (measured[name].fill_null(False).to_numpy() for name in ("on_collision_course", "in_own_path"))
     for rows in _groups(measured["identity"].to_numpy()):
-        braking = course[rows] & (drac[rows] >= settings.drac_mps2)
+        # braking is for who drives ahead or stands there: who only heads for the own path may turn with its lane
+        braking = in_path[rows] & course[rows] & (drac[rows] >= settings.drac_mps2)
         close = in_path[rows] & (headway[rows] <= settings.cut_in_headway_sec)
         cuts_in = close & _was_outside(times[rows], in_path[rows], settings.cut_in_sec)
         series = _Series(

@@ -26,7 +26,7 @@ from resources.profiles import Profiles
     op_tags=CPU,
     kinds={"numpy", "polars"},
     owners=OWNERS,
-    code_version=code_version(5, "camera"),
+    code_version=code_version(6, "camera"),
     check_specs=[
         schema_check("conflict_measures"),
         dg.AssetCheckSpec(

@@ -29,7 +29,7 @@ from resources.profiles import Profiles
     op_tags=CPU,
     kinds={"numpy", "polars"},
     owners=OWNERS,
-    code_version=code_version(2, "ttc"),
+    code_version=code_version(3, "ttc"),
     check_specs=[
         schema_check("clip_ttc"),
         dg.AssetCheckSpec("every_clip_measured", asset="clip_ttc", blocking=True, description="One row per clip."),
@@ -81,7 +81,7 @@ def clip_ttc(
     op_tags=CPU,
     kinds={"numpy", "polars"},
     owners=OWNERS,
-    code_version=code_version(2, "near_miss", "near_miss_v2", "perception"),
+    code_version=code_version(3, "near_miss", "near_miss_v2", "perception"),
     check_specs=[schema_check("near_miss_events")],
 )
 def near_miss_events(

@@ -99,7 +99,7 @@ class NearMissV2Settings(Section):
     min_dwell_sec: float = Field(0.2, gt=0, description="shortest encounter")
     bridge_sec: float = Field(0.5, gt=0, description="an encounter may fail its conditions for so long")
     debounce_sec: float = Field(3.0, gt=0, description="what follows sooner between the same two is the same encounter")
-    drac_mps2: float = Field(3.4, gt=0, description="braking needed of the own vehicle at which an encounter begins")
+    drac_mps2: float = Field(3.4, gt=0, description="braking needed for one in the own path, to begin")
     cut_in_headway_sec: float = Field(0.7, gt=0, description="time gap to one who just came into the own path")
     cut_in_sec: float = Field(2.0, gt=0, description="for how long one who came into the own path counts as new there")
 

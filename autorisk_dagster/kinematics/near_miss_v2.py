@@ -7,8 +7,9 @@ It stands beside version 1.0 (`kinematics.near_miss`) and replaces its pixels an
 - The own vehicle and a road user are measured by `tables.CONFLICT_MEASURES`: on a collision course with a short time to
   collision, or with much braking needed for one in the own path; or a cut-in close ahead.
 - An encounter begins under `enter_ttc_sec`, lasts while TTC is under `leave_ttc_sec` or they touch, may fail for
-  `bridge_sec`, must last `min_dwell_sec` and be under `enter_ttc_sec` twice: one sample may be a wrong box. It never goes across a scene cut. What follows within `debounce_sec`
-  between the same two (across lost and new track ids, `kinematics.identities`) is the same encounter: one event.
+  `bridge_sec`, must last `min_dwell_sec` and be under `enter_ttc_sec` twice: one sample may be a wrong box. It never
+  goes across a scene cut. What follows within `debounce_sec` between the same two (across lost and new track ids,
+  `kinematics.identities`) is the same encounter: one event.
 - Two road users whose relative motion goes on unchanged through the moment of the forecast collision passed each other
   at another depth than measured: no event. Colliding, braking or swerving changes it. Where neither was seen the event
   is Low.

@@ -19,7 +19,7 @@ def time_to_collision_sec(gap_m: ArrayLike, closing_mps: ArrayLike) -> Array:
     A gap of 0 or less is contact: 0, whatever the speed.
     """
     gap, closing = _arrays(gap_m, closing_mps)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ttc = np.where(closing > 0, gap / closing, np.inf)
     return _known(np.where(gap <= 0, 0.0, ttc), gap, closing)
 
@@ -27,7 +27,7 @@ def time_to_collision_sec(gap_m: ArrayLike, closing_mps: ArrayLike) -> Array:
 def time_headway_sec(gap_m: ArrayLike, own_speed_mps: ArrayLike) -> Array:
     """Time headway = gap to the leader / own speed (SUMO: TGAP = spacing / speed). inf when standing."""
     gap, speed = _arrays(gap_m, own_speed_mps)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         headway = np.where(speed > 0, np.maximum(gap, 0.0) / speed, np.inf)
     return _known(headway, gap, speed)
 
@@ -39,7 +39,7 @@ def deceleration_to_avoid_crash_mps2(gap_m: ArrayLike, closing_mps: ArrayLike) -
     or opposite the other. 0 where nothing closes; inf where there is contact and still closing.
     """
     gap, closing = _arrays(gap_m, closing_mps)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         drac = np.where(gap > 0, closing**2 / (2.0 * gap), np.inf)
     return _known(np.where(closing > 0, drac, 0.0), gap, closing)
 
@@ -126,7 +126,7 @@ def _known(measure: Array, *needed: Array) -> Array:
 
 def _overlap_sec(low: Array, high: Array, speed: Array, from_m: float, to_m: float) -> tuple[Array, Array]:
     """When [low, high], moving at `speed`, overlaps [from, to]: begin and end; begin > end where it never does."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         one, other = (from_m - high) / speed, (to_m - low) / speed
     always = (high >= from_m) & (low <= to_m)
     standing = speed == 0
@@ -146,7 +146,7 @@ def _crossings(places_1: Array, places_2: Array) -> list[tuple[float, float]]:
     step_1, step_2 = np.diff(places_1, axis=0)[:, None], np.diff(places_2, axis=0)[None, :]
     offset = places_2[None, :-1] - places_1[:-1, None]
     cross = step_1[..., 0] * step_2[..., 1] - step_1[..., 1] * step_2[..., 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         share_1 = (offset[..., 0] * step_2[..., 1] - offset[..., 1] * step_2[..., 0]) / cross
         share_2 = (offset[..., 0] * step_1[..., 1] - offset[..., 1] * step_1[..., 0]) / cross
     met = (cross != 0) & (share_1 >= 0) & (share_1 < 1) & (share_2 >= 0) & (share_2 < 1)

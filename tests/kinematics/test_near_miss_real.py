@@ -44,9 +44,8 @@ def events_of(name, conflicts=NO_CONFLICTS):
 
 @pytest.mark.skipif(not VIDEOS.is_dir(), reason="needs ../shared/data/video")
 def test_the_collision_of_the_sedan_and_the_suv_is_found():
-    event, *later = events_of("intersection_crash").to_dicts()
+    (event,) = events_of("intersection_crash").to_dicts()  # and not the wreck that spins beside a lorry
     assert event["timestamp_sec"] == pytest.approx(0.8, abs=0.15)
-    assert all(other["start_sec"] > 0.9 for other in later)  # the wrecks roll towards a lorry that stands by
     assert (event["risk_level"], event["class_1"], event["class_2"]) == ("High", "vehicle", "vehicle")
 
 
@@ -89,11 +88,14 @@ def test_nobody_comes_dangerously_near_anybody_in_170_s_of_drives(noise_px, allo
 
 @pytest.mark.skipif(not KITTI.is_dir(), reason="needs ../shared/data/kitti_tracking")
 @pytest.mark.parametrize(
-    ("sequence", "expected"), [("0000", [("car 6", 13.4)]), ("0001", []), ("0003", []), ("0012", []), ("0014", [])]
+    ("sequence", "expected"),
+    [("0000", [("car 6", 13.4)]), ("0001", []), ("0003", []), ("0009", []), ("0012", []), ("0014", [])],
 )
 def test_the_car_that_stands_in_the_own_path_after_a_turn_is_found_by_the_own_turning(sequence, expected):
     """0000: the own car turns in between parked cars and closes on one (TTC 1.7 s and less). The own turning is what
-    the background's flow tells of it; without it the path is taken as straight and the car passes for one beside it."""
+    the background's flow tells of it; without it the path is taken as straight and the car passes for one beside it.
+    0009: an oncoming car in a bend, 3 m aside, was once a Medium by the braking needed for it.
+    """
     tracks = kitti_tracks(sequence)
     turning = ego_motion_table(read_drive(sequence), speed=False)
     conflicts = conflict_measures(tracks, turning, FRAME_SIZE, CameraSettings())

@@ -353,6 +353,8 @@ def test_hard_braking_needed_from_far_is_an_event_before_the_time_is_short():
         {"ttc": np.inf},
         {"ttc": None},
         {"ttc": lambda t: 1.0 if t in (1.0, 1.1) else np.inf},  # two samples: noise
+        {"ttc": lambda t: 1.9 if t == 1.0 else 2.5},  # one sample short enough to begin with, all others only to go on
+        {"ttc": 3.0, "drac": 5.0, "closing": 25.0, "in_path": False},  # oncoming in a bend: it turns with its lane
         {"headway": 0.5},  # follows closely, but was always there
         {"headway": 1.5, "in_path": lambda t: t > 2},  # cuts in far ahead
         {"headway": 0.5, "in_path": False},  # beside

@@ -116,37 +116,50 @@ turning that parked cars show (neither speed nor camera). v2's events of any lev
 
 | footage | events | right |
 |---|---|---|
-| intersection_crash (fixed camera) | 0.7 s, two cars, High; 1.9 s, car and lorry, Low | the crash; false, see below |
+| intersection_crash (fixed camera) | 0.7 s, two cars, High | the crash |
 | merge_near_miss_horn | none | missed, see below |
 | highway_day, highway_two_cars, residential_parked | none | nothing happens in them |
-| KITTI 0000 | own vehicle: 13.4 s, Medium, TTC 1.3 s; 13.7 s, Low | parked cars in the path until 12.9 and 13.3 s |
-| KITTI 0009 | own vehicle: 4.9 s, Medium, needs 4.6 m/s2 | oncoming out of a bend, passes with 0.3 to 0.5 m of room |
-| KITTI 0001, 0003, 0012, 0014 | none of the own vehicle | nothing in the path closes |
+| KITTI 0000 | own vehicle: 13.4 s, Medium, TTC 1.3 s | a parked car in the path until 12.9 s |
+| KITTI 0001, 0003, 0009, 0012, 0014 | none of the own vehicle | nothing in the path closes |
 
-- **The crash**: the Low is the wreck's, which spins, so that its box widens beside a lorry that stands.
+- **Two that are gone.** In the crash a wreck spins beside a lorry that stands; its box widens, and one sample of it was
+  a Low. An encounter now needs two samples under the time at which it begins. In KITTI 0009 an oncoming car in a bend,
+  3 m aside and turning with its lane, was a Medium by the braking needed for it. Braking now counts for who is in the
+  own path, as in SUMO, where DRAC is of one behind or opposite the other. In 55 of the 67 drives above, normal noise,
+  own vehicle: average precision 0.54 before, 0.58 after; at Medium recall 0.57 both times, false alarms 13 and 10 an
+  hour. **The tables above are of before**: they are to be made anew.
 - **A fixed camera** has no own path: in the crash the background stands still in 0.35 to 0.69 of the texture
   (10th to 90th percentile of the pairs), in slow motorway traffic in 0.01 to 0.17. An own-vehicle event at 2.2 s, the
   wreck that slides past under the camera, is gone with it. A car that waits all the video long counts as fixed too.
 - **KITTI needs the own motion.** Without the turning the path is taken as straight: in 0000 the car stands beside it
-  and is no event, in 0009 the oncoming car is a High. With the turning 0000 is found, half a second late, and 0009 is a
-  Medium. With turning, speed and camera 0000 is found and 0009 is none, which is right: its car does pass.
+  and is no event, in 0009 the oncoming car is a High. With the turning 0000 is found, half a second late, and 0009 is
+  none, which is right: its car does pass.
 - **The merge cannot be told from its boxes.** The SUV enters the picture beside the own car and stays there: from 5.9
   to 8.6 s it measures 3 m ahead of the lens with 1.3 to 1.8 m of free room to the side (two cars in the middles of
   their lanes have 1.8 m), its speed into that room is -0.6 to +0.4 m/s, and the least room over speed is 3.5 s, with
   no growth. What a person sees, the front wheel turned in on the lane line 1 m from the own flank, is within the box:
   its height is that of the rear end, its edge that of the front, and only for a car along the road does the one tell
-  where the other is. A limit that finds it, such as 1.5 m of room or 4 s to the side, is passed by every car that is
-  overtaken. The own car gives way to the right at 7.7 to 8.0 s with 0.04 rad/s, as much as a bend of 500 m at
-  20 m/s. The horn tells: mining and the reasoner (Medium) have it, v2 looks at boxes only.
-- **Collision courses** on KITTI, sample by sample, own motion known: recall 0.29 at precision 0.57 with exact boxes,
+  where the other is. Followed by eye on the ground, that wheel is 2.4 m left of the lens at 6.9 s, 2.1 m at 7.6 s and
+  1.9 m from 8.0 s on, where it stands on the lane line (2.2 m): 0.4 m/s, 2.5 s to the own flank, half of what the
+  box gives. A limit that finds it by the box, 1.5 m of room, 4.5 s to the side, was tried on 55 of the drives: 69 false
+  alarms an hour at recall 0.07, 8 of 34 close cut-ins named, average precision 0.002 (3 s: the same; with three
+  standard errors for two: 60 an hour). The own car gives way to the right at
+  7.7 to 8.0 s with 0.04 rad/s, as much as a bend of 500 m at 20 m/s. The horn tells: mining and the reasoner
+  (Medium) have it, v2 looks at boxes only.
+- **Collision courses** on KITTI, sample by sample, own motion known: recall 0.29 at precision 0.55 with exact boxes,
   0.15 at 0.48 with 1 px, 0.08 at 0.37 with 2 px. 0.87 of the true ones have a significant time to contact, 0.50 a
   measured room at contact under 0.3 m, and three samples running must have both. Two samples instead of three: 0.38 at
   0.56 (1 px 0.21 at 0.49), and 9 false ones under 2 s for 7. A room of 0.6 m: 0.34 at 0.48, 22 false ones; 1 m: 0.40 at
   0.37, 50 false ones. Half of the truth is a bend's, which points at each parked car in turn for an instant. Kept.
+  Of the 20 courses that last half a second or more 14 are found with exact boxes, 7 with 1 px. The longest two that are
+  not (0001, 34 s) are oncoming cars in a bend, 8 to 16 m aside, whose straight ways meet the own in 2 to 3 s.
 - **Two others far away.** The ratio of two distances is known to 0.08 (sizes vary by 0.2, a foot row by 0.11 m of
   1.3 m of camera height): at 50 m that is 4 m, more than a lane, and it may become another 4 m within a second. So two
   that close along the line of sight must do so by 10 m/s to be significant there. From a mast the same two are told at
   once (the crash): it is the height of the camera that is missing, not the method.
+  Of the 13 conflicts of two others in 55 drives, 5 are farther than 50 m, 4 are half hidden, 7 have both boxes in ten
+  frames or fewer, and 6 never have a time to collision under 1.5 s: those are by post-encroachment time, which needs to
+  know to half a metre where two ways cross.
 """
 
 

@@ -14,7 +14,7 @@ def note_use(context: dg.AssetExecutionContext, gpu_sec: float, tokens: int = 0)
 
     Written at once: a run that is killed has used it all the same.
     """
-    step, run_id = context.op_execution_context.op_def.name, context.run_id
+    step, run_id = context.assets_def.node_def.name, context.run_id
     with _WRITING:  # clips are asked in several threads
         run = context.instance.get_run_by_id(run_id)
         before = run.tags if run else {}

@@ -71,7 +71,7 @@ GRAPH = history.Graph(STEPS, ("tracks", "signals", "report"), "now")
 
 @pytest.fixture(scope="module")
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as found:
+    with dg.DagsterInstance.ephemeral() as found:
         found.add_dynamic_partitions("videos", ["good-1", "torn-1", "torn-2", "odd-1"])
         for key in ("good-1", "torn-1", "torn-2", "odd-1"):
             WORLD.resolve_job_def("videos").execute_in_process(
@@ -153,7 +153,7 @@ def test_a_run_that_goes_on_costs_until_now_and_one_by_a_clock_set_back_not_less
 
 def test_dagsters_own_retry_is_no_doubled_request_and_its_parents_use_is_not_its_own() -> None:
     tags = {"dagster/run_key": "n/a", "dagster/partition": "a", history.tokens_tag("parent-run", "x"): "100"}
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         instance.add_run(dg.DagsterRun("videos", run_id="parent-run", tags=tags))
         instance.add_run(
             dg.DagsterRun(

@@ -43,7 +43,7 @@ KEYS = ("a-00000000", "b-00000000", "c-00000000")
 @pytest.fixture
 def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     monkeypatch.setenv("AUTORISK_DATA", str(tmp_path))
-    with dg.instance_for_test() as found:
+    with dg.DagsterInstance.ephemeral() as found:
         found.add_dynamic_partitions("videos", list(KEYS))
         yield found
 

@@ -121,13 +121,9 @@ def as_night_run(record: dg.RunRecord) -> NightRun:
     run = record.dagster_run
     # Dagster's own retry of a run carries its parent's run key and is no doubled request.
     request = run.run_id if run.parent_run_id else run.tags.get("dagster/run_key", run.run_id)
-    return NightRun(
-        run.run_id,
-        run.tags.get("dagster/partition", ""),
-        request,
-        record.storage_id,
-        _STATES.get(run.status, "running"),
-    )
+    # A run that Dagster is about to try again has not ended: nobody else must ask for it.
+    state = "running" if run.is_complete_and_waiting_to_retry else _STATES.get(run.status, "running")
+    return NightRun(run.run_id, run.tags.get("dagster/partition", ""), request, record.storage_id, state)
 
 
 def cost_of(record: dg.RunRecord, now_sec: float) -> Cost:
@@ -153,7 +149,8 @@ def past_videos(
 
 
 def _is_whole(run: dg.DagsterRun, graph: Graph) -> bool:
-    return _selected(run, graph) >= set(graph.per_video)
+    resumed = run.parent_run_id is not None  # it made only what was left
+    return not resumed and _selected(run, graph) >= set(graph.per_video)
 
 
 def _selected(run: dg.DagsterRun, graph: Graph) -> set[str]:

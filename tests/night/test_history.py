@@ -167,6 +167,17 @@ def test_dagsters_own_retry_is_no_doubled_request_and_its_parents_use_is_not_its
     assert history.cost_of(child, 0.0).tokens == 0.0
 
 
+def test_a_run_that_dagster_tries_again_goes_on() -> None:
+    tags = {"dagster/run_key": "n/a", "dagster/partition": "a", "dagster/will_retry": "true"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_run(dg.DagsterRun("videos", run_id="killed", status=dg.DagsterRunStatus.FAILURE, tags=tags))
+        (record,) = instance.get_run_records()
+        assert history.as_night_run(record).state == "running"  # until the daemon has made the new run
+        instance.add_run_tags("killed", {"dagster/auto_retry_run_id": "again"})
+        (record,) = instance.get_run_records()
+        assert history.as_night_run(record).state == "failed"
+
+
 KILLED = """
 import os, signal
 import dagster as dg

@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
     import torch
 
     from autorisk_dagster.reasoning.local_vlm import LocalModel
-    from resources import model_slot
+    from resources import model_slot, reasoners
     from tests import tiny_cosmos
 
     torch.set_num_threads(1)
@@ -80,6 +80,7 @@ def main(folder: Path) -> None:
         for path in sorted(folder.rglob("*.webp")):
             print(f"overlay {path}")
         model_slot.evict()
+        reasoners.ANSWER_TOKENS = 48  # type: ignore[misc]  # without a schema random weights hardly ever end
         with serving(weights) as url:
             os.environ["COSMOS_NIM_URL"] = url
             profiles(folder, "served")

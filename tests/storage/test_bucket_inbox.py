@@ -9,7 +9,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 
+from autorisk_dagster.cli import main
 from autorisk_dagster.errors import VideoError
 from autorisk_dagster.footage import footage, videos_at
 from autorisk_dagster.sources import fingerprint, source_ledger
@@ -140,3 +142,19 @@ def test_the_videos_of_a_prefix_and_of_one_object(desk: BucketDesk, bucket: str)
     assert videos_at(f"{bucket}/inbox/a") == [f"{bucket}/inbox/a/1.mp4", f"{bucket}/inbox/a/b/2.mkv"]
     assert videos_at(f"{bucket}/inbox/a/1.mp4") == [f"{bucket}/inbox/a/1.mp4"]
     assert videos_at(f"{bucket}/inbox/none") == []
+
+
+def test_objects_are_registered_by_command_and_a_web_address_is_not_run(
+    desk: BucketDesk, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    for name in ("night/a.mp4", "night/b.mp4", "day/c.mp4"):
+        desk.put(name, name)
+    done = CliRunner().invoke(main, ["ingest", f"{bucket}/inbox/night", "--profile", "winter"])
+    assert done.exit_code == 0, done.output
+    records = desk.sources.all()
+    assert [record.path for record in records] == [f"{bucket}/inbox/night/{name}.mp4" for name in "ab"]
+    assert {record.profile for record in records} == {"winter"}
+    refused = CliRunner().invoke(main, ["run", "https://a.example/v.mp4?token=abc"])
+    assert refused.exit_code == 1 and "fetch it first: autorisk ingest ADDRESS" in refused.output
+    assert "abc" not in refused.output

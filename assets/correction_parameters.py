@@ -55,10 +55,12 @@ def correction_parameters(
     from autorisk_dagster.severity.labelled import judged_clips
     from autorisk_dagster.severity.parameters import learn
 
-    first_made = outputs_first_made(context.instance, reason_outputs.rows.collect())
+    first_made = outputs_first_made(context.instance, reason_outputs, ground_truth)
     try:
         usable = labels_for_evaluation(ground_truth, first_made)
-        judged = judged_clips(usable, reason_outputs.rows, clip_ttc.rows, mined_clips.rows)
+        judged = judged_clips(
+            usable, *(table.of(usable["video_id"]) for table in (reason_outputs, clip_ttc, mined_clips))
+        )
         table = learn(judged.table, profiles.get(DEFAULT_PROFILE).correction)
     except AutoRiskError as error:
         raise failure(error) from error

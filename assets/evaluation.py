@@ -107,13 +107,13 @@ def eval_metrics(
     try:
         clips = _clips(ground_truth, reason_outputs, corrected_severities, clip_ttc, mined_clips)
         grouped = answered_clips(reason_outputs.rows, mined_clips.rows).select("video_id", "clip_id", "group")
-        checklist = explanation_checklist.rows.collect().join(grouped, on=["video_id", "clip_id"], how="inner")
+        checklist = explanation_checklist.rows.join(grouped.lazy(), on=["video_id", "clip_id"], how="inner").collect()
         table = pl.concat([metrics.eval_metrics(clips.table), metrics.checklist_figures(checklist)])
     except AutoRiskError as error:
         raise failure(error) from error
     labelled = pl.col("label_origin").is_not_null()
-    outputs = reason_outputs.rows.select("video_id", "clip_id", *_OUTPUT).collect()
-    protocol = labels_frozen_result("eval_metrics", ground_truth, outputs_first_made(context.instance, outputs))
+    first_made = outputs_first_made(context.instance, reason_outputs, ground_truth)
+    protocol = labels_frozen_result("eval_metrics", ground_truth, first_made)
     notes = clips.warnings()
     notes += [] if protocol.passed else ["no evidence: labels were frozen after the outputs that they judge"]
     for note in notes:
@@ -341,18 +341,6 @@ def ablation(
     )
 
 
-_OUTPUT = (
-    "outcome",
-    "severity",
-    "reasoner",
-    "model_id",
-    "model_revision",
-    "adapter",
-    "clip_sha256",
-    "prompt_hash",
-)
-
-
 def _clips(
     ground_truth: pl.DataFrame,
     reason_outputs: FleetTable,
@@ -362,9 +350,8 @@ def _clips(
 ) -> "EvaluatedClips":
     from autorisk_dagster.evaluation.labelled_clips import evaluated_clips
 
-    return evaluated_clips(
-        ground_truth, reason_outputs.rows, corrected_severities.rows, clip_ttc.rows, mined_clips.rows
-    )
+    tables = (reason_outputs, corrected_severities, clip_ttc, mined_clips)
+    return evaluated_clips(ground_truth, *(table.of(ground_truth["video_id"]) for table in tables))
 
 
 def _headlines(figures: pl.DataFrame) -> str:

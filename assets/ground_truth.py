@@ -46,14 +46,16 @@ def ground_truth(mined_clips: FleetTable, media: MediaStore) -> dg.MaterializeRe
     from autorisk_dagster.review.log import review_log
     from autorisk_dagster.review.verdicts import standings, verdicts
 
-    clips = mined_clips.rows.collect()
     try:
         folder = media.data.pull("labels", "review")
         sets = [read_set(path) for path in sorted((folder / "labels").glob("*.csv"))]
         log = review_log(folder)
         records = log.records()
+        said = verdicts(records)
+        named = {verdict.clip_id for verdict in said} | {clip for each in sets for clip in each.table["clip_id"]}
+        clips = mined_clips.rows.filter(pl.col("clip_id").is_in(list(named))).collect(engine="streaming")
         # Which outputs there are now changes no label, only what must be looked at again; and they hang on this table.
-        reviews = standings(verdicts(records), dict(clips.select("clip_id", "clip_sha256").iter_rows()), outputs={})
+        reviews = standings(said, dict(clips.select("clip_id", "clip_sha256").iter_rows()), outputs={})
         found = collect(sets, freezings(records), reviews.values(), clips)
     except AutoRiskError as error:
         raise failure(error) from error
@@ -65,7 +67,7 @@ def ground_truth(mined_clips: FleetTable, media: MediaStore) -> dg.MaterializeRe
         {
             **mined_clips.coverage(),
             "labels": table.height,
-            "clips": clips.height,
+            "clips": mined_clips.rows.select(pl.len()).collect().item(),
             "origins": origins,
             "severities": {str(name): count for name, count in table["severity"].value_counts().iter_rows()},
             "label_sets": {each.name: each.freezing.frozen_at if each.freezing else "open" for each in sets},

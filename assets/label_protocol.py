@@ -6,7 +6,8 @@ import dagster as dg
 import polars as pl
 
 from assets.tabulate import markdown_table
-from autorisk_dagster.review.protocol import labels_frozen_before_outputs, output_digests
+from autorisk_dagster.io import FleetTable
+from autorisk_dagster.review.protocol import OUTPUT_FIELDS, labels_frozen_before_outputs, output_digests
 
 CHECK = "labels_frozen_before_outputs"
 DIGESTS = "output_digests"  # metadata of `reason_outputs`: each clip's output, by the clip's SHA-256
@@ -39,17 +40,21 @@ def labels_frozen_result(
     )
 
 
-def outputs_first_made(instance: dg.DagsterInstance, reason_outputs: pl.DataFrame) -> dict[str, datetime | None]:
+def outputs_first_made(
+    instance: dg.DagsterInstance, reason_outputs: FleetTable, ground_truth: pl.DataFrame
+) -> dict[str, datetime | None]:
     """When the output that each clip has now was first stored, by the clip's SHA-256; None where nothing tells.
 
     A materialisation whose metadata do not say which outputs it held is taken to have held the ones that exist now:
     nothing shows that they are newer.
 
     Args:
-        reason_outputs: tables.REASON_OUTPUTS with `video_id`, of all videos that are judged
+        reason_outputs: of all videos
+        ground_truth: tables.GROUND_TRUTH; only videos with labels are looked up, each with a query of its own
     """
     found: dict[str, datetime | None] = {}
-    for (video_id,), outputs in reason_outputs.group_by("video_id", maintain_order=True):
+    judged = reason_outputs.of(ground_truth["video_id"]).select("video_id", *OUTPUT_FIELDS).collect()
+    for (video_id,), outputs in judged.group_by("video_id", maintain_order=True):
         filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey("reason_outputs"), asset_partitions=[str(video_id)])
         history = [(_digests(record), record.timestamp) for record in _all_materializations(instance, filters)]
         for clip, digest in output_digests(outputs).items():

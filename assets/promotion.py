@@ -5,7 +5,6 @@ written there marks the answers of the adapter before it as stale, and no step o
 """
 
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -289,9 +288,13 @@ def _newest(mined_clips: FleetTable, dataset: pl.DataFrame, media: MediaStore, c
 
     registered = {record.video_id: record.registered_at for record in media.ledger.all()}
     learned = set(dataset.filter(pl.col("split") != "test")["clip_sha256"])
-    rows: Iterable[dict[str, Any]] = mined_clips.rows.collect().sort("video_id", "clip_id").iter_rows(named=True)
-    fresh = [row for row in rows if row["clip_sha256"] not in learned]
-    fresh.sort(key=lambda row: registered.get(row["video_id"], ""), reverse=True)
+    newest = sorted(mined_clips.video_ids, key=lambda video: registered.get(video, ""), reverse=True)
+    fresh: list[dict[str, Any]] = []
+    while newest and len(fresh) < count:  # of a large fleet, the newest videos alone are opened
+        some, newest = newest[:count], newest[count:]
+        rows = mined_clips.of(some).collect().sort("video_id", "clip_id").to_dicts()
+        rows.sort(key=lambda row: some.index(row["video_id"]))
+        fresh += [row for row in rows if row["clip_sha256"] not in learned]
     return [
         (
             row["video_id"],

@@ -61,7 +61,7 @@ def sft_dataset(
 
     try:
         settings = profiles.get(config.profile).training
-        found = dataset.labelled_clips(ground_truth, mined_clips.rows.collect())
+        found = dataset.labelled_clips(ground_truth, mined_clips.of(ground_truth["video_id"]).collect())
         table = dataset.sft_dataset(found.clips, folds=settings.folds, seed=settings.split_seed)
         digest = dataset.data_hash(table)
         files = {}

@@ -1,5 +1,8 @@
 """Tables over a fleet: what is read, what is missing, and what is said of it."""
 
+import dataclasses
+import hashlib
+
 import dagster as dg
 import polars as pl
 import pytest
@@ -80,3 +83,25 @@ def test_a_table_of_another_version_is_an_error_and_not_nulls(tmp_path):
     store.write("severity_ranking", "a", ranked("HIGH").drop("fused_score"))
     with pytest.raises(pl.exceptions.PolarsError, match="fused_score"):
         store.read_fleet("severity_ranking", ["a"]).rows.collect()
+
+
+def test_the_rows_of_some_videos_open_no_other_file(tmp_path):
+    store = FrameStore(base_dir=str(tmp_path)).create_io_manager(dg.build_init_resource_context())
+    for key, table in MADE.items():
+        store.write("severity_ranking", key, table)
+    (tmp_path / "severity_ranking" / "c-00000003.parquet").write_bytes(b"torn")
+    fleet = store.read_fleet("severity_ranking", [*MADE, "never-made"])
+    rows = fleet.of(["b-00000002", "never-made", "unknown"]).collect()
+    assert rows["video_id"].to_list() == ["b-00000002", "b-00000002"]
+    nothing = fleet.of([]).collect()
+    assert nothing.is_empty() and nothing.schema == rows.schema
+    with pytest.raises(pl.exceptions.PolarsError):
+        fleet.rows.collect()
+
+
+def test_of_a_large_fleet_the_metadata_bind_the_videos_and_do_not_list_them():
+    keys = tuple(f"{number:06d}" for number in range(1001))
+    fleet = FleetTable(pl.LazyFrame(), keys, 1002, lambda _: pl.LazyFrame())
+    digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()
+    assert fleet.coverage() == {"videos": "1001 of 1002", "video_ids_sha256": digest}
+    assert len(dataclasses.replace(fleet, video_ids=keys[:1000]).coverage()["video_ids"]) == 1000

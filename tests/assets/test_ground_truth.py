@@ -12,6 +12,7 @@ import pytest
 
 from assets.label_protocol import CHECK, labels_frozen_result, outputs_first_made
 from autorisk_dagster import tables
+from autorisk_dagster.io import FrameStore
 from autorisk_dagster.review.label_sets import freeze
 from autorisk_dagster.review.log import review_log
 from autorisk_dagster.review.verdicts import Verdict
@@ -35,10 +36,11 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def standing(instance: dg.DagsterInstance, fleet: Path, frozen_at: datetime) -> dg.AssetCheckResult:
     """The check on one label, frozen then, of the first clip."""
     clips = read_table(fleet, "mined_clips")
-    row = label_row(1, "LOW", 0) | {"clip_sha256": clips.item(0, "clip_sha256"), "frozen_at": frozen_at}
-    outputs = read_table(fleet, "reason_outputs").with_columns(video_id=pl.lit(VIDEO))
-    truth = tables.frame([row], tables.GROUND_TRUTH)
-    return labels_frozen_result("eval_metrics", truth, outputs_first_made(instance, outputs))
+    of_clip = {"video_id": VIDEO, "clip_sha256": clips.item(0, "clip_sha256")}
+    truth = tables.frame([label_row(1, "LOW", 0) | of_clip | {"frozen_at": frozen_at}], tables.GROUND_TRUTH)
+    store = FrameStore(base_dir=str(fleet / "tables")).create_io_manager(dg.build_init_resource_context())
+    first_made = outputs_first_made(instance, store.read_fleet("reason_outputs", [VIDEO]), truth)
+    return labels_frozen_result("eval_metrics", truth, first_made)
 
 
 def counts(check: dg.AssetCheckResult) -> dict[str, int]:

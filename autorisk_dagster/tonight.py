@@ -79,7 +79,7 @@ def waiting(fleet: Fleet, left_out: Collection[str]) -> list[Waiting]:
     """The videos that must be made, with what decides their turn."""
     gone = {key for key, record in fleet.records.items() if record.missing_since is not None}
     keys = due(fleet.registered, PER_VIDEO, fleet.made, fleet.broken_videos(), fleet.busy, gone)
-    hours, worst = footage_hours(keys), _worst(keys)
+    hours, worst = footage_hours(keys), worst_of(keys)
     return [
         Waiting(
             key,
@@ -144,7 +144,8 @@ def footage_hours(video_ids: Iterable[str]) -> dict[str, float]:
     return {key: seconds / 3600 for key, seconds in rows.iter_rows() if seconds and seconds > 0}
 
 
-def _worst(video_ids: Iterable[str]) -> dict[str, str]:
+def worst_of(video_ids: Iterable[str]) -> dict[str, str]:
+    """The highest severity of each video's clips, of those that were ranked."""
     rows = _tables().read_fleet("severity_ranking", video_ids).rows
     worst = rows.group_by("video_id").agg(pl.col("severity").drop_nulls().max()).drop_nulls().collect()
     return {key: str(severity) for key, severity in worst.iter_rows()}

@@ -121,23 +121,22 @@ def run(paths: tuple[str, ...], profile: str | None, again: bool, until: str | N
 @click.command()
 def status() -> None:
     """Every registered video: which assets are there, which failed, how bad it is."""
-    import dagster as dg
-    from rich.console import Console
-    from rich.table import Table
+    from autorisk_dagster.tonight import look, worst_of
 
-    from autorisk_dagster.partitions import videos
-
-    records = source_ledger().all()
-    keys = [record.video_id for record in records]
     with local_instance() as instance:
-        states = {name: instance.get_status_by_partition(dg.AssetKey(name), keys, videos) or {} for name in PER_VIDEO}
-    table = Table("video", "profile", "assets", "failed", "worst severity")
-    for key, record in zip(keys, records, strict=True):
-        found = {name: getattr(states[name].get(key), "name", "") for name in PER_VIDEO}
-        done = sum(state == "MATERIALIZED" for state in found.values())
-        failed = ", ".join(name for name, state in found.items() if state == "FAILED")
-        table.add_row(key, record.profile, f"{done} of {len(PER_VIDEO)}", failed or "-", _worst(key) or "-")
-    Console().print(table if records else "no video registered yet: autorisk ingest PATH")
+        fleet = look(instance)
+    broken, worst = fleet.broken_videos(), worst_of(fleet.records)
+    rows = [("video", "profile", "assets", "failed", "worst severity")]
+    for key, record in fleet.records.items():
+        failed = broken[key].asset if key in broken else None
+        done = sum(key in fleet.made[name] for name in PER_VIDEO if name != failed)
+        rows.append((key, record.profile, f"{done} of {len(PER_VIDEO)}", failed or "-", worst.get(key, "-")))
+    # Plain columns: laying out a table of 100,000 rows for a terminal takes minutes.
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if not fleet.records:
+        click.echo("no video registered yet: autorisk ingest PATH")
 
 
 @click.command()

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import sys
 
-import dagster as dg
 import polars as pl
 
-from autorisk_dagster.io import FrameStore
-from autorisk_dagster.paths import data_root
+from autorisk_dagster.io import FrameStoreIOManager
 from autorisk_dagster.sources import source_ledger
+from autorisk_dagster.storage import data_storage
 
 
 def main() -> None:
     asset, how = sys.argv[1:]
-    store = FrameStore(base_dir=f"{data_root()}/tables").create_io_manager(dg.build_init_resource_context())
-    fleet = store.read_fleet(asset, source_ledger().keys())
+    fleet = FrameStoreIOManager(data_storage().at("tables")).read_fleet(asset, source_ledger().keys())
     rows = fleet.rows.group_by("severity").agg(pl.len()) if how == "group" else fleet.rows
     found = rows.collect(engine="streaming")
     print(fleet.coverage()["videos"], found.height)

@@ -5,7 +5,7 @@ storage ids of events and the references to them) is replaced, and they go back 
 writes, but for the times in them, which stay those of the template (`tests/benchmarks/test_scale.py` compares the two
 row by row).
 
-`KEPT` is what is left of a run once its log is pruned: materialisations, what was planned, checks, the run itself.
+`KEPT` is what is left of a run once its log is pruned: materialisations, what was planned, checks, failures, the run.
 Pictures in the metadata (2 MB a video, out of line, read only where a materialisation is read) are cut short unless
 they are asked for: 100,000 videos would take 300 GB with them.
 """
@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 ASSET_EVENTS = ("ASSET_MATERIALIZATION", "ASSET_MATERIALIZATION_PLANNED", "ASSET_FAILED_TO_MATERIALIZE")
-KEPT = f"dagster_event_type IN {ASSET_EVENTS!r}"
+FAILURES = ("STEP_FAILURE", "PIPELINE_FAILURE")
+KEPT = f"dagster_event_type IN {(*ASSET_EVENTS, *FAILURES)!r}"
 EVERYTHING = "TRUE"
 _COLUMNS = {
     "runs": "run_id, snapshot_id, pipeline_name, mode, status, run_body, partition, partition_set, create_timestamp, "

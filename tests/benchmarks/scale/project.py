@@ -83,13 +83,12 @@ class Project:
         return psycopg2.connect(self.url.replace("+psycopg2", ""))
 
 
-def process(project: Project, instance: Any, video: Path) -> tuple[str, str, bool]:
+def process(instance: Any, video: Path) -> tuple[str, str, bool]:
     """Run `fleet_batch` on a file: video, run id, success."""
     from autorisk_dagster.definitions import defs
-    from autorisk_dagster.sources import SourceLedger
-    from autorisk_dagster.storage.folder import Folder
+    from autorisk_dagster.sources import source_ledger
 
-    key = SourceLedger(Folder(project.data / "sources")).register(video).video_id
+    key = source_ledger().register(video).video_id
     instance.add_dynamic_partitions("videos", [key])
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     job = defs().resolve_job_def("fleet_batch")
@@ -101,8 +100,8 @@ def take_templates(project: Project, instance: Any, video: Path) -> None:
     """Process `video` and a torn file; keep what Dagster wrote."""
     torn = project.folder / "torn.mp4"
     torn.write_bytes(b"no video")
-    key, run_id, success = process(project, instance, video)
-    failed_key, failed_run, failed_success = process(project, instance, torn)
+    key, run_id, success = process(instance, video)
+    failed_key, failed_run, failed_success = process(instance, torn)
     if not success or failed_success:
         raise RuntimeError("the video must go through and the torn file must fail; see the log")
     with project.connection() as connection:
@@ -146,14 +145,10 @@ def _see_files(project: Project, numbers: range) -> list[str]:
     from autorisk_dagster.discovery import decide, files_to_read
     from autorisk_dagster.inbox import InboxLedger, read_file, registered_of
     from autorisk_dagster.inbox_places import open_inbox
-    from autorisk_dagster.sources import SourceLedger
-    from autorisk_dagster.storage.folder import Folder
+    from autorisk_dagster.sources import source_ledger
 
     put_footage(project, numbers)
-    ledger, sources = (
-        InboxLedger(project.data / "inbox" / "seen.sqlite"),
-        SourceLedger(Folder(project.data / "sources")),
-    )
+    ledger, sources = InboxLedger(project.data / "inbox" / "seen.sqlite"), source_ledger()
     inbox = open_inbox(str(project.inbox))
     listing, seen, now_sec = inbox.look(), ledger.seen(), time.time()
     now, _ = files_to_read(listing.files, seen, now_sec, limit=len(listing.files))

@@ -55,6 +55,7 @@ def nightly_fleet_batch(context: dg.ScheduleEvaluationContext) -> dg.SkipReason 
                 # Dagster takes a request that carries its partition for resolved; else it asks the database of each
                 # whether there is such a partition, with three connections: 2,000 videos would take a tick's 60 s.
                 "dagster/partition": key,
+                "dagster/partition_set": f"{fleet_batch.name}_partition_set",
                 NIGHT_TAG: night,
                 ESTIMATE_TAG: told,
                 "dagster/priority": priority(place),

@@ -5,9 +5,9 @@ storage ids of events and the references to them) is replaced, and they go back 
 writes, but for the times in them, which stay those of the template (`tests/benchmarks/test_scale.py` compares the two
 row by row).
 
-`KEPT` is what is left of a run once its log is pruned: materialisations, what was planned, checks, failures, the run.
-Pictures in the metadata (2 MB a video, out of line, read only where a materialisation is read) are cut short unless
-they are asked for: 100,000 videos would take 300 GB with them.
+`KEPT` is what the state of a video is read from: materialisations, failures, the run. Checks can be left out too.
+Pictures and tables in the metadata (2 MB a video, out of line, read only where a materialisation is read) are cut short
+unless they are asked for: 100,000 videos would take 300 GB with them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-ASSET_EVENTS = ("ASSET_MATERIALIZATION", "ASSET_MATERIALIZATION_PLANNED", "ASSET_FAILED_TO_MATERIALIZE")
-FAILURES = ("STEP_FAILURE", "PIPELINE_FAILURE")
-KEPT = f"dagster_event_type IN {(*ASSET_EVENTS, *FAILURES)!r}"
+STATE = ("ASSET_MATERIALIZATION", "ASSET_FAILED_TO_MATERIALIZE", "STEP_FAILURE", "PIPELINE_FAILURE")
+KEPT = f"dagster_event_type IN {STATE!r}"
 EVERYTHING = "TRUE"
 _COLUMNS = {
     "runs": "run_id, snapshot_id, pipeline_name, mode, status, run_body, partition, partition_set, create_timestamp, "
@@ -35,7 +34,9 @@ _COLUMNS = {
 # Columns of a row that hold the storage id of an event.
 _EVENT_COLUMNS = {"event_logs": (0,), "asset_event_tags": (0,), "asset_check_executions": (7, 8)}
 _POINTER = re.compile(rb'(input_event_pointer/[a-z_]+": "|"storage_id": )(\d+)')
-_PICTURE = re.compile(rb"(data:image/[a-z]+;base64,[A-Za-z0-9+/]{20})[A-Za-z0-9+/=]+")
+# A Markdown value of the metadata: 100 characters, and the rest. What JSON escapes has two backslashes in COPY.
+_CHARACTER = rb'(?:[^"\\]|\\\\(?:\\\\|[^\\]))'
+_LONG_MARKDOWN = re.compile(rb'("md_str": "' + _CHARACTER + rb"{100})" + _CHARACTER + rb"+")
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,15 @@ class Template:
         return {name: block.count(b"\n") for name, block in self.blocks.items()}
 
 
-def template(connection: Any, run_id: str, partition: str, *, keep: str = KEPT, pictures: bool = False) -> Template:
+def template(
+    connection: Any, run_id: str, partition: str, *, keep: str = KEPT, checks: bool = False, whole: bool = False
+) -> Template:
     """The rows of a run that is in the database behind `connection` (psycopg2).
 
     Args:
         keep: condition on `event_logs`: `KEPT` or `EVERYTHING`
-        pictures: whether pictures in the metadata stay whole
+        checks: whether the results of checks are taken along, one row each
+        whole: whether long Markdown values of the metadata, pictures and tables, stay as they are
     """
     events = f"SELECT id FROM event_logs WHERE run_id = '{run_id}' AND {keep}"
     where = {
@@ -76,14 +80,14 @@ def template(connection: Any, run_id: str, partition: str, *, keep: str = KEPT, 
         "run_tags": f"run_id = '{run_id}'",
         "event_logs": f"run_id = '{run_id}' AND {keep}",
         "asset_event_tags": f"event_id IN ({events})",
-        "asset_check_executions": f"run_id = '{run_id}'",
+        "asset_check_executions": f"run_id = '{run_id}' AND {checks}",
     }
     found = {name: _copy_out(connection, name, condition) for name, condition in where.items()}
     ids = tuple(int(line.split(b"\t", 1)[0]) for line in found["event_logs"].splitlines())
     place = {str(number).encode(): index for index, number in enumerate(ids)}
     blocks = {}
     for name, text in found.items():
-        text = text if pictures else _PICTURE.sub(rb"\1", text)
+        text = text if whole else _LONG_MARKDOWN.sub(rb"\1", text)
         text = text.replace(b"%", b"%%").replace(run_id.encode(), b"%(run)s").replace(partition.encode(), b"%(key)s")
         text = _POINTER.sub(lambda hit: hit[1] + _gap(hit[2], place), text)
         lines = [_with_gaps(line, _EVENT_COLUMNS.get(name, ()), place) for line in text.splitlines()]
@@ -122,7 +126,7 @@ def rows_of(connection: Any, run_id: str) -> dict[str, list[bytes]]:
             "SELECT partition FROM event_logs WHERE run_id = %s AND partition IS NOT NULL LIMIT 1", (run_id,)
         )
         partition = cursor.fetchone()[0]
-    made_from = template(connection, run_id, partition, keep=EVERYTHING)
+    made_from = template(connection, run_id, partition, keep=EVERYTHING, checks=True)
     for name, block in made_from.blocks.items():
         found[name] = [_plain(line) for line in block.splitlines()]
     return found

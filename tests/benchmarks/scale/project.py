@@ -19,8 +19,8 @@ import polars as pl
 
 from tests.benchmarks.scale import history
 
-# The tables that are copied for every video: what `autorisk status` and the assets over the fleet read most.
-TABLES = ("severity_ranking", "mined_clips", "corrected_severities")
+# The tables that are copied for every video: what the night, `autorisk status` and the assets over the fleet read most.
+TABLES = ("source_video", "severity_ranking", "mined_clips")
 FAILED, WAITING = 7, 13  # of each hundred videos, by number
 
 
@@ -162,18 +162,13 @@ def _see_files(project: Project, numbers: range) -> list[str]:
 
 
 def _copy_tables(project: Project, keys: Sequence[str]) -> None:
-    """The processed video's tables under other names; clips get their own names in `severity_ranking`."""
+    """The processed video's tables under other names."""
     like = project.keys[0]
     for name in TABLES:
         folder = project.data / "tables" / name
         content = (folder / f"{like}.parquet").read_bytes()
         for key in keys:
             (folder / f"{key}.parquet").write_bytes(content)
-    report = b"a report"
-    for key in keys:
-        media = project.data / "media" / key
-        media.mkdir(parents=True)
-        (media / "report.html").write_bytes(report)
 
 
 def rows_a_video(project: Project) -> int:

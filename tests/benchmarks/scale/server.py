@@ -53,6 +53,7 @@ def postgres(folder: Path) -> Iterator[str]:
         "synchronous_commit": "off",
         "full_page_writes": "off",
         "wal_level": "minimal",
+        "default_toast_compression": "lz4",
         "max_wal_senders": 0,
     }
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.scale.capacity                    the fleet of docs/capacity.md
     python -m tests.benchmarks.scale.capacity cars=200 hours_a_day=8
+    python -m tests.benchmarks.scale.capacity --write            docs/capacity.md anew
 
-Costs are taken to be linear: so much a video, a minute of footage, a clip. What a minute and a clip cost is the slope
-between two lengths of the same footage; what a video costs is a file in which nothing is found.
+Costs are taken to be linear: so much a run, a minute of footage, a clip.
 """
 
 from __future__ import annotations
@@ -14,67 +14,64 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tests.benchmarks.measure import ROOT
 
 FIGURES = ROOT / "docs" / "capacity.json"
-# Steps whose work goes with the footage's length; all others go with its clips.
-BY_MINUTE = ("perception", "source_video", "ego_motion", "conflict_measures", "near_miss_events")
-SECONDS_A_DAY = 86_400.0
+# Steps whose work goes with the footage's length; that of the pass is in "pass_cpu_sec_a_minute", at its picture size.
+BY_MINUTE = ("source_video", "conflict_measures", "near_miss_events")
+# Steps that had nothing to do or wrote a row a clip: what a step costs whatever it does.
+IDLE = ("verified_events", "saliency_maps", "shareable_clips", "corrected_severities", "severity_ranking")
 
 
 @dataclass(frozen=True)
 class UnitCosts:
-    """Measured.
-
-    Attributes:
-        video_cpu_sec: CPU of a run in which nothing is found
-        minute_cpu_sec: more CPU for each minute of footage
-        clip_cpu_sec: more CPU for each clip
-        clip_mb: media of a clip: evidence, annotated copy, its part of the report
-        table_kb_a_minute: all tables together
-        database_kb: what a run adds to PostgreSQL, log and pictures included
-        kept_database_kb: what stays of it once the log is pruned and without pictures
+    """Attributes:
+    step_cpu_sec: CPU of a step that does next to nothing; a run is `steps` of them
+    minute_cpu_sec: more CPU for each minute of footage
+    clip_cpu_sec: more CPU for each clip
+    decode_cpu_sec: of a minute, decoding alone, at the measured picture size
+    clip_mb: media of a clip: evidence, annotated copy, its part of the report
+    table_kb_a_minute: all tables together
+    database_kb: what a run adds to PostgreSQL; `pruned_kb`: without its log; `bare_kb`: without pictures either
     """
 
-    video_cpu_sec: float
+    step_cpu_sec: float
+    steps: int
     minute_cpu_sec: float
     clip_cpu_sec: float
+    decode_cpu_sec: float
     clip_mb: float
     table_kb_a_minute: float
     database_kb: float
-    kept_database_kb: float
+    pruned_kb: float
+    bare_kb: float
     event_rows: int
-    files: int
-    reads: int
+    loaded_inputs: int
+
+    @property
+    def video_cpu_sec(self) -> float:
+        """CPU of a run in which nothing is found."""
+        return self.step_cpu_sec * self.steps
 
 
-def unit_costs(figures: Mapping[str, Any], footage: str) -> UnitCosts:
-    """The unit costs on one of the measured pieces of footage: the slopes between its two lengths."""
-    runs = figures["unit"]["runs"]
-    empty = next(run for name, run in runs.items() if name == "nothing to find")
-    short, long = sorted(
-        (run for name, run in runs.items() if name.startswith(footage)), key=lambda run: run["footage_sec"]
-    )
-    minutes = (long["footage_sec"] - short["footage_sec"]) / 60
-    by_minute = sum(long["cpu_sec"].get(step, 0.0) - short["cpu_sec"].get(step, 0.0) for step in BY_MINUTE)
-    fixed = sum(empty["cpu_sec"].values())
-    # What is left of the short run without its minutes and the fixed part went into its clips.
-    clips = sum(
-        sec - empty["cpu_sec"].get(step, 0.0) for step, sec in short["cpu_sec"].items() if step not in BY_MINUTE
-    )
+def unit_costs(measured: Mapping[str, Any]) -> UnitCosts:
+    """From the figures of one measured run and those taken from other pages."""
+    cpu_sec: Mapping[str, float] = measured["cpu_sec"]
+    minutes, clips = measured["footage_sec"] / 60, measured["clips"]
+    idle = median(cpu_sec[name] for name in IDLE)
+    by_clip = [name for name in cpu_sec if name not in (*BY_MINUTE, "perception", "verified_events")]
     return UnitCosts(
-        video_cpu_sec=fixed,
-        minute_cpu_sec=by_minute / minutes,
-        clip_cpu_sec=clips / short["clips"],
-        clip_mb=sum(short["media_mb"].values()) / short["clips"],
-        table_kb_a_minute=(long["tables_kb"] - empty["tables_kb"]) / (long["footage_sec"] / 60),
-        database_kb=short["database_kb"],
-        kept_database_kb=figures["scale"]["kept_kb_a_video"],
-        event_rows=short["event_rows"],
-        files=short["table_files"] + short["media_files"],
-        reads=short["loaded_inputs"],
+        step_cpu_sec=idle,
+        steps=len(cpu_sec),
+        minute_cpu_sec=measured["pass_cpu_sec_a_minute"] + sum(cpu_sec[name] - idle for name in BY_MINUTE) / minutes,
+        clip_cpu_sec=sum(cpu_sec[name] - idle for name in by_clip) / clips,
+        decode_cpu_sec=measured["decode_cpu_sec_a_minute"],
+        clip_mb=measured["media_mb"] / clips,
+        table_kb_a_minute=measured["tables_kb"] / minutes,
+        **{name: measured[name] for name in ("database_kb", "pruned_kb", "bare_kb", "event_rows", "loaded_inputs")},
     )
 
 
@@ -94,72 +91,49 @@ def needs(assumed: Mapping[str, float], unit: UnitCosts) -> list[Line]:
     hours = a["cars"] * a["hours_a_day"]
     videos = hours / a["hours_a_video"]
     clips = videos * a["clips_a_video"]
-    pixels = a["pixels_a_frame"] / a["measured_pixels_a_frame"]
-    cpu_sec = {
-        "runs": videos * unit.video_cpu_sec,
-        "footage": hours * 60 * (unit.minute_cpu_sec + a["decode_cpu_sec_a_minute"] * (pixels - 1)),
-        "clips": clips * unit.clip_cpu_sec,
-    }
-    cpu_hours = sum(cpu_sec.values()) / 3600
-    cores = cpu_hours / a["night_hours"] / a["utilisation"]
-    source_tb = hours * 3600 * a["source_mbit_s"] / 8 / 1e6
-    clip_tb, table_tb = clips * unit.clip_mb / 1e6, hours * 60 * unit.table_kb_a_minute / 1e9
+    larger = a["pixels_a_frame"] / a["measured_pixels_a_frame"] - 1
+    run_h = videos * unit.video_cpu_sec / 3600
+    footage_h = hours * 60 * (unit.minute_cpu_sec + unit.decode_cpu_sec * larger) / 3600
+    clip_h = clips * unit.clip_cpu_sec / 3600
+    cpu_h = run_h + footage_h + clip_h
     answers = clips * a["judged_share"] * a["answers_a_clip"]
-    made = clips * a["predicted_share"] * a["videos_a_predicted_clip"]
+    made = clips * a["predicted_share"]
+    gpu_h = (answers * a["sec_an_answer"] + made * a["sec_a_made_video"]) / 3600
+    source_tb = hours * 3600 * a["source_mbit_s"] / 8 / 1e6
+    night = a["night_hours"] * a["utilisation"]
     return [
         Line("footage", "cars x hours_a_day", hours, "h"),
         Line("videos (partitions, runs)", "footage / hours_a_video", videos, ""),
         Line("clips", "videos x clips_a_video", clips, ""),
-        Line("CPU for runs", "videos x CPU a video", cpu_sec["runs"] / 3600, "core-h"),
-        Line(
-            "CPU for footage",
-            "minutes x (CPU a minute + decoding the larger picture)",
-            cpu_sec["footage"] / 3600,
-            "core-h",
-        ),
-        Line("CPU for clips", "clips x CPU a clip", cpu_sec["clips"] / 3600, "core-h"),
-        Line("CPU together", "", cpu_hours, "core-h"),
-        Line("cores, if a night does a day", "CPU / night_hours / utilisation", cores, "cores"),
+        Line("CPU of steps as such", "videos x steps x CPU of an idle step", run_h, "core-h"),
+        Line("CPU of footage", "minutes x (CPU a minute + decoding the larger picture)", footage_h, "core-h"),
+        Line("CPU of clips", "clips x CPU a clip", clip_h, "core-h"),
+        Line("cores, a day's footage in a night", "CPU / night_hours / utilisation", cpu_h / night, "cores"),
         Line("answers of Reason 2", "clips x judged_share x answers_a_clip", answers, ""),
-        Line("GPU, Reason 2", "answers x sec_an_answer", answers * a["sec_an_answer"] / 3600, "GPU-h"),
-        Line("videos of Predict 2", "clips x predicted_share x videos_a_predicted_clip", made, ""),
-        Line("GPU, Predict 2", "videos x sec_a_made_video", made * a["sec_a_made_video"] / 3600, "GPU-h"),
-        Line(
-            "GPUs, if a night does a day",
-            "GPU / night_hours / utilisation",
-            (answers * a["sec_an_answer"] + made * a["sec_a_made_video"]) / 3600 / a["night_hours"] / a["utilisation"],
-            "GPUs",
-        ),
+        Line("videos of Predict 2", "clips x predicted_share", made, ""),
+        Line("GPU", "answers x sec_an_answer + videos x sec_a_made_video", gpu_h, "GPU-h"),
+        Line("GPUs, a day's footage in a night", "GPU / night_hours / utilisation", gpu_h / night, "GPUs"),
         Line("footage to keep", "footage x source_mbit_s", source_tb, "TB"),
-        Line("clips, annotated clips, reports", "clips x MB a clip", clip_tb, "TB"),
-        Line("tables", "minutes x kB a minute", table_tb, "TB"),
+        Line("clips, annotated clips, reports", "clips x MB a clip", clips * unit.clip_mb / 1e6, "TB"),
+        Line("tables", "minutes x kB a minute", hours * 60 * unit.table_kb_a_minute / 1e6, "GB"),
         Line(
-            "network, bytes to workers",
-            "footage to keep x reads_of_footage, in night_hours",
-            source_tb * a["reads_of_footage"] * 8e6 / (a["night_hours"] * 3600) / 1e3,
+            "network to the workers",
+            "footage to keep x reads_of_footage / night_hours",
+            source_tb * a["reads_of_footage"] * 8e3 / (a["night_hours"] * 3600),
             "Gbit/s",
         ),
-        Line("S3 PUT", "videos x files a video (clips scaled)", videos * _files(unit, a), ""),
-        Line("S3 GET", "videos x tables read a video", videos * unit.reads, ""),
-        Line("PostgreSQL, before pruning", "videos x kB a video", videos * unit.database_kb / 1e6, "GB"),
-        Line("PostgreSQL, after pruning", "videos x kB a video", videos * unit.kept_database_kb / 1e6, "GB"),
-        Line("event-log rows", "videos x rows a video", videos * unit.event_rows, ""),
+        Line("tables read (S3 GET)", "videos x inputs loaded a run", videos * unit.loaded_inputs, ""),
+        Line("rows of the event log", "videos x rows a run", videos * unit.event_rows, ""),
+        Line("PostgreSQL, as written", "videos x kB a run", videos * unit.database_kb / 1e6, "GB"),
+        Line("PostgreSQL, logs pruned", "videos x kB a run", videos * unit.pruned_kb / 1e6, "GB"),
+        Line("PostgreSQL, without pictures", "videos x kB a run", videos * unit.bare_kb / 1e6, "GB"),
         Line("days until 100,000 partitions", "100,000 / videos", 100_000 / videos, "days"),
-        Line(
-            "instances, to keep partitions for keep_days",
-            "videos x keep_days / 100,000",
-            videos * a["keep_days"] / 100_000,
-            "",
-        ),
     ]
 
 
-def _files(unit: UnitCosts, assumed: Mapping[str, float]) -> float:
-    return unit.files / assumed["measured_clips_a_video"] * assumed["clips_a_video"]
-
-
 def night_hours(videos: int, workers: int, unit: UnitCosts, minutes_a_video: float, clips_a_video: float) -> float:
-    """How long `workers` (a core each) take for `videos` that all wait at its beginning."""
+    """How long `workers`, a core each, take for `videos` that all wait at its beginning; what waits for one another
+    (queue, database, pictures from afar) is not in it."""
     video_sec = unit.video_cpu_sec + minutes_a_video * unit.minute_cpu_sec + clips_a_video * unit.clip_cpu_sec
     return -(-videos // workers) * video_sec / 3600
 
@@ -177,14 +151,19 @@ def assumptions(data: Mapping[str, Any]) -> dict[str, float]:
 
 def main() -> None:
     data = figures()
+    if sys.argv[1:] == ["--write"]:
+        from tests.benchmarks.scale.page import PAGE, render
+
+        PAGE.write_text(render(data), encoding="utf-8")
+        return
     assumed = assumptions(data)
     for argument in sys.argv[1:]:
         name, _, value = argument.partition("=")
         if name not in assumed:
             raise SystemExit(f"{name!r} is none of {', '.join(assumed)}")
         assumed[name] = float(value)
-    for line in needs(assumed, unit_costs(data, data["unit"]["taken"])):
-        print(f"{line.what:<44} {line.value:>16,.1f} {line.unit:<8} {line.how}")
+    for line in needs(assumed, unit_costs(data["measured"])):
+        print(f"{line.what:<36} {line.value:>16,.1f} {line.unit:<8} {line.how}")
 
 
 if __name__ == "__main__":

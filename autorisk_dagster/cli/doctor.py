@@ -107,12 +107,32 @@ def _history(home: Path, sources: list[SourceRecord], has_inbox: bool) -> list[F
 
 
 def _failures(instance: dg.DagsterInstance) -> list[records.Failure]:
-    from autorisk_dagster.jobs import PER_VIDEO
-    from autorisk_dagster.tonight import look
+    import dagster as dg
 
-    fleet = look(instance)
-    found = []
-    for key, one in sorted(fleet.broken_videos().items()):
-        behind = [name for name in PER_VIDEO if name != one.asset and key not in fleet.made[name]]
-        found.append(records.Failure(key, (one.asset, *behind), one.error))
-    return found
+    from autorisk_dagster.jobs import PER_VIDEO
+    from autorisk_dagster.partitions import videos
+
+    keys = instance.get_dynamic_partitions(videos.name or "")
+    failed: dict[str, list[str]] = {}
+    for name in PER_VIDEO:
+        for key, status in (instance.get_status_by_partition(dg.AssetKey(name), keys, videos) or {}).items():
+            if status is not None and status.name == "FAILED":
+                failed.setdefault(key, []).append(name)
+    return [records.Failure(key, tuple(assets), _last_error(instance, key)) for key, assets in sorted(failed.items())]
+
+
+def _last_error(instance: dg.DagsterInstance, key: str) -> str:
+    import dagster as dg
+
+    wanted = dg.RunsFilter(tags={"dagster/partition": key}, statuses=[dg.DagsterRunStatus.FAILURE])
+    for record in instance.get_run_records(wanted, limit=1):
+        for entry in instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+            data = entry.get_dagster_event().step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return str(data.user_failure_data.description)
+            error = data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                return str(error.message)
+    return "the run's log is in the UI: autorisk ui"

@@ -4,4 +4,4 @@ from autorisk_dagster.threads import limit_libraries
 
 limit_libraries()  # before anything imports a library that reads it
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

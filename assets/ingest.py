@@ -7,8 +7,8 @@ from assets.placement import CPU
 from assets.tabulate import OWNERS, TABLE, code_version, failure, schema_check, table_result
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.intake.sources import SourceRecord
 from autorisk_dagster.partitions import videos
-from autorisk_dagster.sources import SourceRecord
 from resources.media_store import MediaStore
 from resources.profiles import Profiles
 

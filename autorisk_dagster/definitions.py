@@ -6,7 +6,7 @@ import os
 
 import dagster as dg
 
-from autorisk_dagster.deployment import deployment
+from autorisk_dagster.fleet.deployment import deployment
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.jobs import (
     ASSETS,
@@ -88,6 +88,6 @@ def _executor() -> dg.ExecutorDefinition:
     """In this process; on the fleet's workers where the environment says `fleet`, and only then is Celery imported."""
     if deployment() == "local":
         return dg.in_process_executor
-    from autorisk_dagster.celery_fleet import fleet_executor
+    from autorisk_dagster.fleet.celery_fleet import fleet_executor
 
     return fleet_executor()

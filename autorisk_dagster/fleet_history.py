@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from autorisk_dagster.intake.sources import SourceRecord
 from autorisk_dagster.night.cost import Cost, PastVideo
 from autorisk_dagster.night.failures import Broken, Failure, Made, broken_now, cause_of, one_line
 from autorisk_dagster.night.watch import NightRun, State
-from autorisk_dagster.sources import SourceRecord
 
 CODE_TAG = "autorisk/code"
 NIGHT_TAG = "autorisk/night"

@@ -10,6 +10,7 @@ import dagster as dg
 
 from autorisk_dagster import fleet_history as history
 from autorisk_dagster.fleet_history import NIGHT_TAG, PROFILE_TAG
+from autorisk_dagster.intake.sources import SourceRecord
 from autorisk_dagster.jobs import after_night, fleet_batch
 from autorisk_dagster.night import alerts, delivery
 from autorisk_dagster.night.cost import Cost
@@ -17,7 +18,6 @@ from autorisk_dagster.night.failures import by_cause
 from autorisk_dagster.night.watch import Steps, next_steps
 from autorisk_dagster.night.wording import in_words
 from autorisk_dagster.schedules import NIGHT
-from autorisk_dagster.sources import SourceRecord
 from autorisk_dagster.tonight import StoredNight, also_left_out, look, stored
 
 # Behind everything that the plan asked for.

@@ -7,14 +7,14 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from autorisk_dagster.fleet.orphans import close_orphans
 from autorisk_dagster.fleet_history import NIGHT_TAG, PROFILE_TAG
+from autorisk_dagster.intake.sources import source_ledger
 from autorisk_dagster.jobs import fleet_batch
 from autorisk_dagster.night.plan import priority
 from autorisk_dagster.night.settings import load_night
 from autorisk_dagster.night.wording import in_words
-from autorisk_dagster.orphans import close_orphans
 from autorisk_dagster.paths import CONFIGS
-from autorisk_dagster.sources import source_ledger
 from autorisk_dagster.tonight import tonight
 
 NIGHT = load_night(CONFIGS)

@@ -8,16 +8,16 @@ import time
 
 import dagster as dg
 
-from autorisk_dagster.discovery import Action, decide, files_to_read
 from autorisk_dagster.errors import BucketError, InputError, VideoError
 from autorisk_dagster.fleet_history import PROFILE_TAG
-from autorisk_dagster.inbox import InboxLedger, read_file, registered_of
-from autorisk_dagster.inbox_places import Inbox, open_inbox
+from autorisk_dagster.intake.discovery import Action, decide, files_to_read
+from autorisk_dagster.intake.inbox import InboxLedger, read_file, registered_of
+from autorisk_dagster.intake.inbox_places import Inbox, open_inbox
+from autorisk_dagster.intake.sources import SourceLedger, source_ledger
 from autorisk_dagster.jobs import process_video
 from autorisk_dagster.partitions import videos
 from autorisk_dagster.paths import CONFIGS, local_folder
 from autorisk_dagster.profile import known_profiles
-from autorisk_dagster.sources import SourceLedger, source_ledger
 
 INBOX_VARIABLE = "AUTORISK_INBOX"
 MAX_ACTIONS = 500  # a tick; of them at most `discovery.MAX_READS` are new in the long run

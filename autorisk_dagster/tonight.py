@@ -15,15 +15,15 @@ import dagster as dg
 import polars as pl
 
 from autorisk_dagster import fleet_history as history
+from autorisk_dagster.fleet.orphans import UNFINISHED
+from autorisk_dagster.intake.sources import SourceRecord, source_ledger
 from autorisk_dagster.io import FrameStoreIOManager
 from autorisk_dagster.jobs import GRAPH, PER_VIDEO, fleet_batch, process_video
 from autorisk_dagster.night.cost import Estimate, NightCost, PastVideo
 from autorisk_dagster.night.failures import Broken, Made
 from autorisk_dagster.night.plan import Plan, Waiting, due, plan_night
 from autorisk_dagster.night.settings import BudgetSettings
-from autorisk_dagster.orphans import UNFINISHED
 from autorisk_dagster.partitions import videos
-from autorisk_dagster.sources import SourceRecord, source_ledger
 from autorisk_dagster.storage import data_storage
 
 _KEY = "autorisk/night"

@@ -11,8 +11,8 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from autorisk_dagster.errors import VideoError
-from autorisk_dagster.footage import footage
-from autorisk_dagster.sources import SourceLedger, fingerprint
+from autorisk_dagster.intake.footage import footage
+from autorisk_dagster.intake.sources import SourceLedger, fingerprint
 from autorisk_dagster.storage import Storage, open_storage
 
 

@@ -18,10 +18,10 @@ import pytest
 from autorisk_dagster.audit.keys import new_keys
 from autorisk_dagster.doctor import machine, records
 from autorisk_dagster.doctor.finding import redacted
+from autorisk_dagster.intake.sources import SourceLedger, SourceRecord
 from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.profile import Profile, ReasonerSettings
 from autorisk_dagster.review.log import review_log
-from autorisk_dagster.sources import SourceLedger, SourceRecord
 from autorisk_dagster.storage.folder import Folder
 
 KEY = "nvapi-do-not-show-me"

@@ -130,7 +130,7 @@ def keys(folder: Path, organisation: str) -> None:
 
 def _video_key(video: str) -> str:
     from autorisk_dagster.errors import InputError
-    from autorisk_dagster.sources import fingerprint, source_ledger
+    from autorisk_dagster.intake.sources import fingerprint, source_ledger
 
     ledger = source_ledger()
     if not Path(video).is_file():

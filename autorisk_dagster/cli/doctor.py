@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autorisk_dagster.deployment import deployment
 from autorisk_dagster.doctor import machine, records, services
 from autorisk_dagster.doctor.finding import Finding, checked, redacted
 from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.fleet.deployment import deployment
+from autorisk_dagster.intake.sources import SourceRecord, source_ledger
 from autorisk_dagster.paths import CONFIGS, ROOT, data_root, local_folder
 from autorisk_dagster.profile import load_profile
-from autorisk_dagster.sources import SourceRecord, source_ledger
 from autorisk_dagster.storage import data_storage
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import click
 
 from autorisk_dagster.cli.instance import shown
 from autorisk_dagster.errors import AutoRiskError, VideoError
-from autorisk_dagster.footage import footage
+from autorisk_dagster.intake.footage import footage
+from autorisk_dagster.intake.sources import source_ledger
 from autorisk_dagster.io import stored_table
-from autorisk_dagster.sources import source_ledger
 from autorisk_dagster.storage import data_storage
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autorisk_dagster.deployment import check_home, deployment, instance_file
 from autorisk_dagster.errors import InputError
-from autorisk_dagster.orphans import close_orphans
+from autorisk_dagster.fleet.deployment import check_home, deployment, instance_file
+from autorisk_dagster.fleet.orphans import close_orphans
 from autorisk_dagster.paths import ROOT
 
 if TYPE_CHECKING:

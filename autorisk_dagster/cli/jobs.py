@@ -6,8 +6,8 @@ import click
 
 from autorisk_dagster.cli.instance import local_instance
 from autorisk_dagster.errors import AutoRiskError
-from autorisk_dagster.orphans import PROCESS_TAG, this_process
-from autorisk_dagster.sources import source_ledger
+from autorisk_dagster.fleet.orphans import PROCESS_TAG, this_process
+from autorisk_dagster.intake.sources import source_ledger
 
 
 @click.command()

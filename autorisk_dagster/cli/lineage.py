@@ -159,8 +159,8 @@ def _files(
     import polars as pl
 
     from autorisk_dagster.audit.lineage import Finding
-    from autorisk_dagster.footage import fingerprint_at
-    from autorisk_dagster.footage import footage as footage_at
+    from autorisk_dagster.intake.footage import fingerprint_at
+    from autorisk_dagster.intake.footage import footage as footage_at
     from resources.media_store import sha256_of
 
     found: dict[str, list[Finding]] = {}

@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any
 import click
 import polars as pl
 
-from autorisk_dagster import tables, web_sources
+from autorisk_dagster import tables
 from autorisk_dagster.cli.instance import local_instance, shown
 from autorisk_dagster.errors import AutoRiskError, BucketError, InputError
+from autorisk_dagster.fleet.orphans import PROCESS_TAG, this_process
 from autorisk_dagster.fleet_history import PROFILE_TAG
-from autorisk_dagster.footage import fingerprint_at, videos_at
+from autorisk_dagster.intake import web_sources
+from autorisk_dagster.intake.footage import fingerprint_at, videos_at
+from autorisk_dagster.intake.sources import SourceRecord, discover, source_ledger
 from autorisk_dagster.io import stored_table, table_name
 from autorisk_dagster.jobs import PER_VIDEO
-from autorisk_dagster.orphans import PROCESS_TAG, this_process
 from autorisk_dagster.paths import CONFIGS, local_folder
 from autorisk_dagster.privacy.retention import swept_files
 from autorisk_dagster.profile import known_profiles, load_profile
-from autorisk_dagster.sources import SourceRecord, discover, source_ledger
 from autorisk_dagster.storage import S3, data_storage
 
 if TYPE_CHECKING:

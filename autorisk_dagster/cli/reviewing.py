@@ -15,9 +15,9 @@ import polars as pl
 
 from autorisk_dagster.cli.instance import shown
 from autorisk_dagster.errors import AutoRiskError, InputError
+from autorisk_dagster.intake.sources import SourceLedger
 from autorisk_dagster.io import FrameStoreIOManager
 from autorisk_dagster.paths import CONFIGS
-from autorisk_dagster.sources import SourceLedger
 from autorisk_dagster.storage import Storage, data_storage
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import sys
 import click
 
 from autorisk_dagster.cli.instance import local_instance, shown
-from autorisk_dagster.deployment import deployment
+from autorisk_dagster.fleet.deployment import deployment
 from autorisk_dagster.paths import ROOT, data_root
 from autorisk_dagster.storage import data_storage
 

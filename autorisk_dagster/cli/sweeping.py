@@ -9,10 +9,10 @@ import polars as pl
 
 from autorisk_dagster.cli.instance import local_instance
 from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.intake.sources import source_ledger
 from autorisk_dagster.io import stored_table
 from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.privacy import retention
-from autorisk_dagster.sources import source_ledger
 from autorisk_dagster.storage import data_storage
 
 
@@ -25,7 +25,7 @@ def sweep(dry_run: bool) -> None:
     """
     import dagster as dg
 
-    from autorisk_dagster.orphans import UNFINISHED
+    from autorisk_dagster.fleet.orphans import UNFINISHED
     from autorisk_dagster.profile import load_profile
 
     data, now = data_storage(), dt.datetime.now(dt.UTC)

@@ -8,8 +8,8 @@ import sys
 import click
 
 from autorisk_dagster.cli.instance import local_instance
-from autorisk_dagster.deployment import QUEUES, VARIABLE, deployment
 from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.fleet.deployment import QUEUES, VARIABLE, deployment
 from autorisk_dagster.paths import ROOT
 
 # Dagster gives up a run that does not begin within 60 s, and its retry too: on a machine with a load of twenty a core
@@ -34,7 +34,7 @@ def worker(queues: tuple[str, ...]) -> None:
     try:
         if deployment() != "fleet":
             raise click.ClickException(f"the local deployment has no workers; set {VARIABLE}=fleet")
-        from autorisk_dagster.worker import run_worker
+        from autorisk_dagster.fleet.worker import run_worker
 
         run_worker(queues)
     except AutoRiskError as error:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from autorisk_dagster.doctor.finding import Finding
 from autorisk_dagster.errors import BucketError, InputError
-from autorisk_dagster.inbox import InboxLedger
-from autorisk_dagster.inbox_places import open_inbox
+from autorisk_dagster.intake.inbox import InboxLedger
+from autorisk_dagster.intake.inbox_places import open_inbox
+from autorisk_dagster.intake.sources import SourceRecord
 from autorisk_dagster.review.log import review_log
-from autorisk_dagster.sources import SourceRecord
 
 SHOWN = 5  # of many; the rest is counted
 DAEMON_SILENT_SEC = 180.0  # it gives a sign every 30 s

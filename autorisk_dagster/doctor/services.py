@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from autorisk_dagster.deployment import POSTGRES_URL, QUEUES, REDIS_URL, VARIABLE, check_home, deployment
 from autorisk_dagster.doctor.finding import Finding
 from autorisk_dagster.errors import InputError
-from autorisk_dagster.presence import all_signs, waiting
+from autorisk_dagster.fleet.deployment import POSTGRES_URL, QUEUES, REDIS_URL, VARIABLE, check_home, deployment
+from autorisk_dagster.fleet.presence import all_signs, waiting
 
 if TYPE_CHECKING:
     import redis

@@ -17,7 +17,7 @@ from autorisk_dagster.night.settings import AlertSettings, EmailSettings
 
 WEBHOOK = "AUTORISK_ALERT_WEBHOOK"
 SMTP_USER = "AUTORISK_SMTP_USER"
-SMTP_PASSWORD = "AUTORISK_SMTP_PASSWORD"  # nosec B105 - the variable's name
+SMTP_PASSWORD = "AUTORISK_SMTP_PASSWORD"  # nosec B105
 TIMEOUT_SEC = 10.0
 
 Send = Callable[[Message], None]

@@ -20,7 +20,7 @@ from typing import Any, Final
 import polars as pl
 
 from autorisk_dagster.errors import InputError
-from autorisk_dagster.sources import VIDEO_SUFFIXES
+from autorisk_dagster.intake.sources import VIDEO_SUFFIXES
 from autorisk_dagster.tables import SEVERITIES, SEVERITY, Schema
 
 CLIP_COLUMNS: Final = ("clip", "clip_id", "file", "path")

@@ -32,12 +32,12 @@ from autorisk_dagster.cli.lineage import lineage_of, page_of
 from autorisk_dagster.cli.webserver import lineage_route
 from autorisk_dagster.definitions import defs
 from autorisk_dagster.errors import InputError
+from autorisk_dagster.intake.sources import SourceLedger
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.review.log import review_log
 from autorisk_dagster.review.verdicts import Verdict as ReviewVerdict
 from autorisk_dagster.review.verdicts import judged_outputs
-from autorisk_dagster.sources import SourceLedger
 from autorisk_dagster.storage.folder import Folder
 from resources.credentials import Credentials
 from resources.media_store import MediaStore, sha256_of

@@ -11,9 +11,9 @@ import pytest
 
 from autorisk_dagster import tables
 from autorisk_dagster.definitions import defs
+from autorisk_dagster.intake.sources import SourceLedger
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.profile import Profile
-from autorisk_dagster.sources import SourceLedger
 from autorisk_dagster.storage.folder import Folder
 from autorisk_dagster.video.reader import VideoReader
 from resources.detectors import Detectors

@@ -18,6 +18,7 @@ from assets.prediction import counterfactuals, predict_videos
 from autorisk_dagster import tables
 from autorisk_dagster.audit import keys
 from autorisk_dagster.audit.credentials import GENERATED_ASSERTION, read_credential
+from autorisk_dagster.intake.sources import SourceLedger
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.partitions import videos
 from autorisk_dagster.paths import CONFIGS
@@ -26,7 +27,6 @@ from autorisk_dagster.prediction import video_file
 from autorisk_dagster.prediction.picture import letterbox, letterboxed, read_condition
 from autorisk_dagster.privacy.retention import sweep
 from autorisk_dagster.profile import Profile
-from autorisk_dagster.sources import SourceLedger
 from autorisk_dagster.storage.folder import Folder
 from resources.answers import AnswerStore
 from resources.credentials import Credentials

@@ -12,9 +12,9 @@ import pytest
 
 from assets.verification import alarm_metrics, gesture_verdicts, verified_events
 from autorisk_dagster import tables
+from autorisk_dagster.intake.sources import SourceLedger
 from autorisk_dagster.io import FrameStore
 from autorisk_dagster.partitions import videos
-from autorisk_dagster.sources import SourceLedger
 from autorisk_dagster.storage.folder import Folder
 from resources.media_store import MediaStore
 from resources.verifiers import Verifiers

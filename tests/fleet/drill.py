@@ -26,9 +26,9 @@ from pathlib import Path
 import click
 import dagster as dg
 
+from autorisk_dagster.fleet.presence import all_signs
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.paths import CONFIGS, ROOT
-from autorisk_dagster.presence import all_signs
 from tests.blob_world import film_crossing
 from tests.fleet.servers import Postgres, Redis, missing_servers, until
 

@@ -16,7 +16,7 @@ import yaml
 from click import Command
 
 from autorisk_dagster.cli import main
-from autorisk_dagster.deployment import QUEUES
+from autorisk_dagster.fleet.deployment import QUEUES
 from autorisk_dagster.paths import ROOT
 
 DEPLOY = ROOT / "deploy"

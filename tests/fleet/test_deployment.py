@@ -15,9 +15,9 @@ from dagster._core.instance.config import dagster_instance_config_schema
 
 from assets.placement import KUBERNETES_TAG, QUEUE_TAG
 from autorisk_dagster.definitions import defs
-from autorisk_dagster.deployment import QUEUES, celery_settings, check_home, deployment, instance_file
 from autorisk_dagster.errors import InputError
-from autorisk_dagster.orphans import is_alive, this_process
+from autorisk_dagster.fleet.deployment import QUEUES, celery_settings, check_home, deployment, instance_file
+from autorisk_dagster.fleet.orphans import is_alive, this_process
 
 ADDRESSES = {
     "AUTORISK_POSTGRES_URL": "postgresql+psycopg2://u:secret@db:5432/a",

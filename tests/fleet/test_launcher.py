@@ -12,9 +12,9 @@ import dagster as dg
 import yaml
 from dagster._core.launcher import WorkerStatus
 
-from autorisk_dagster.deployment import instance_file
-from autorisk_dagster.launcher import WatchedRunLauncher
-from autorisk_dagster.orphans import PROCESS_TAG, this_process
+from autorisk_dagster.fleet.deployment import instance_file
+from autorisk_dagster.fleet.launcher import WatchedRunLauncher
+from autorisk_dagster.fleet.orphans import PROCESS_TAG, this_process
 
 
 @dg.job

@@ -14,9 +14,9 @@ pytest.importorskip("psycopg2")
 redis = pytest.importorskip("redis")
 
 from autorisk_dagster.cli.doctor import doctor
-from autorisk_dagster.deployment import instance_file
 from autorisk_dagster.doctor import services
-from autorisk_dagster.presence import Sign, all_signs, give, take_away, waiting
+from autorisk_dagster.fleet.deployment import instance_file
+from autorisk_dagster.fleet.presence import Sign, all_signs, give, take_away, waiting
 from tests.fleet.servers import Postgres, Redis, free_port, missing_servers
 
 needs_servers = pytest.mark.skipif(missing_servers() is not None, reason=str(missing_servers()))

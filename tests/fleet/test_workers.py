@@ -20,9 +20,9 @@ pytest.importorskip("dagster_postgres")
 import redis
 from dagster._core.events import DagsterEvent
 
+from autorisk_dagster.fleet.presence import Sign, all_signs
+from autorisk_dagster.fleet.worker import answer_without_work, inherited
 from autorisk_dagster.paths import CONFIGS
-from autorisk_dagster.presence import Sign, all_signs
-from autorisk_dagster.worker import answer_without_work, inherited
 from tests.fleet import toy
 from tests.fleet.servers import Postgres, Redis, missing_servers, until
 
@@ -54,7 +54,7 @@ class Fleet:
         }
 
     def start_worker(self) -> subprocess.Popen[bytes]:
-        program = "from autorisk_dagster.worker import run_worker; run_worker(('cpu', 'gpu'))"
+        program = "from autorisk_dagster.fleet.worker import run_worker; run_worker(('cpu', 'gpu'))"
         with (self.folder / "workers.log").open("ab") as log:
             worker = subprocess.Popen(
                 [sys.executable, "-c", program], env={**os.environ, **self.environment}, stdout=log, stderr=log
@@ -89,7 +89,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in started.environment.items():
             patch.setenv(name, value)
-        patch.setattr("autorisk_dagster.deployment.CONFIGS", started.folder / "configs")
+        patch.setattr("autorisk_dagster.fleet.deployment.CONFIGS", started.folder / "configs")
         try:
             started.redis.start()
             started.postgres.make()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from autorisk_dagster.celery_fleet import fleet_executor
+from autorisk_dagster.fleet.celery_fleet import fleet_executor
 
 FOLDER = "TOY_FOLDER"
 

@@ -115,7 +115,7 @@ class Night:
         self.states: dict[str, str] = {}
 
     def _register(self, path: Path) -> str:
-        from autorisk_dagster.sources import source_ledger
+        from autorisk_dagster.intake.sources import source_ledger
 
         key = source_ledger().register(path).video_id
         self.instance.add_dynamic_partitions("videos", [key])

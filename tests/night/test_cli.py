@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from autorisk_dagster.cli.instance import local_instance
 from autorisk_dagster.cli.night import night
 from autorisk_dagster.definitions import defs
+from autorisk_dagster.intake.sources import SourceLedger
 from autorisk_dagster.night.delivery import WEBHOOK
-from autorisk_dagster.sources import SourceLedger
 from autorisk_dagster.storage.folder import Folder
 from tests.night.receivers import web_server
 

@@ -15,9 +15,9 @@ from assets.spending import note_use
 from autorisk_dagster import fleet_history as history
 from autorisk_dagster.definitions import defs
 from autorisk_dagster.errors import InputError
+from autorisk_dagster.intake.sources import SourceRecord
 from autorisk_dagster.night.cost import Cost
 from autorisk_dagster.night.failures import Failure
-from autorisk_dagster.sources import SourceRecord
 
 VIDEOS = dg.DynamicPartitionsDefinition(name="videos")
 
@@ -187,7 +187,7 @@ def tracks(): os.kill(os.getpid(), signal.SIGKILL)
 @dg.asset(partitions_def=videos, deps=[tracks])
 def report(): ...
 with dg.DagsterInstance.get() as instance:
-    from autorisk_dagster.orphans import PROCESS_TAG, this_process
+    from autorisk_dagster.fleet.orphans import PROCESS_TAG, this_process
     instance.add_dynamic_partitions("videos", ["a"])
     defs = dg.Definitions([tracks, report], jobs=[dg.define_asset_job("videos")])
     defs.resolve_job_def("videos").execute_in_process(
@@ -197,7 +197,7 @@ with dg.DagsterInstance.get() as instance:
 
 
 def test_a_video_that_kills_its_process_is_broken_by_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from autorisk_dagster.orphans import close_orphans
+    from autorisk_dagster.fleet.orphans import close_orphans
 
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")

@@ -15,10 +15,10 @@ import dagster as dg
 import pytest
 
 from autorisk_dagster.definitions import defs
+from autorisk_dagster.fleet.orphans import PROCESS_TAG, UNFINISHED, this_process
+from autorisk_dagster.intake.sources import SourceLedger
 from autorisk_dagster.jobs import GRAPH, PER_VIDEO
-from autorisk_dagster.orphans import PROCESS_TAG, UNFINISHED, this_process
 from autorisk_dagster.schedules import nightly_fleet_batch
-from autorisk_dagster.sources import SourceLedger
 from autorisk_dagster.storage.folder import Folder
 
 REPOSITORY = defs().get_repository_def()

@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from autorisk_dagster.cli import main
 from autorisk_dagster.errors import VideoError
-from autorisk_dagster.footage import footage, videos_at
-from autorisk_dagster.sources import fingerprint, source_ledger
+from autorisk_dagster.intake.footage import footage, videos_at
+from autorisk_dagster.intake.sources import fingerprint, source_ledger
 from autorisk_dagster.storage.bucket import Bucket
 from resources.media_store import MediaStore
-from tests.test_discovery import OLD, Desk
+from tests.intake.test_discovery import OLD, Desk
 
 BIG = bytes(range(256)) * 4096 * 3  # three mebibytes: the middle one is never read
 

@@ -10,11 +10,11 @@ import pytest
 from autorisk_dagster import tables
 from autorisk_dagster.cli.reviewing import label_desk
 from autorisk_dagster.errors import BucketUnavailableError
+from autorisk_dagster.intake.sources import source_ledger
 from autorisk_dagster.io import FrameStoreIOManager
 from autorisk_dagster.privacy.retention import Holds, media_files, sweep, swept_files
 from autorisk_dagster.review.label_sets import freezings, read_set
 from autorisk_dagster.review.log import review_log
-from autorisk_dagster.sources import source_ledger
 from autorisk_dagster.storage import data_storage, open_storage
 from tests.privacy.test_retention import NOW
 from tests.reporting.example import clip_row

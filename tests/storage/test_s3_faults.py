@@ -16,9 +16,9 @@ import pytest
 from autorisk_dagster import tables
 from autorisk_dagster.definitions import defs
 from autorisk_dagster.errors import BucketUnavailableError, StorageError
+from autorisk_dagster.intake.sources import source_ledger
 from autorisk_dagster.io import FrameStore, stored_table
 from autorisk_dagster.jobs import PER_VIDEO
-from autorisk_dagster.sources import source_ledger
 from autorisk_dagster.storage import data_storage, open_storage
 from autorisk_dagster.storage.bucket import _files_of
 from resources.answers import AnswerStore

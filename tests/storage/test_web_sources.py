@@ -19,11 +19,11 @@ from autorisk_dagster import tables
 from autorisk_dagster.cli import main
 from autorisk_dagster.definitions import defs
 from autorisk_dagster.errors import AutoRiskError, EndpointError, InputError, StorageError, VideoError
+from autorisk_dagster.intake.sources import Origin, SourceLedger
+from autorisk_dagster.intake.web_sources import Request, fetch, without_secrets
 from autorisk_dagster.io import stored_table
-from autorisk_dagster.sources import Origin, SourceLedger
 from autorisk_dagster.storage import open_storage
 from autorisk_dagster.storage.folder import Folder
-from autorisk_dagster.web_sources import Request, fetch, without_secrets
 from tests.blob_world import film_crossing
 
 PAGE = b"<html><body><p>no video here</p></body></html>"
@@ -98,7 +98,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def site(video: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr("autorisk_dagster.web_sources.TRIES", 1)
+    monkeypatch.setattr("autorisk_dagster.intake.web_sources.TRIES", 1)
     made = Site(video)
     yield made
     made.close()

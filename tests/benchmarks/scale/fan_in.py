@@ -10,8 +10,8 @@ import sys
 
 import polars as pl
 
+from autorisk_dagster.intake.sources import source_ledger
 from autorisk_dagster.io import FrameStoreIOManager
-from autorisk_dagster.sources import source_ledger
 from autorisk_dagster.storage import data_storage
 
 

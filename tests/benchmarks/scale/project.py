@@ -86,7 +86,7 @@ class Project:
 def process(instance: Any, video: Path) -> tuple[str, str, bool]:
     """Run `fleet_batch` on a file: video, run id, success."""
     from autorisk_dagster.definitions import defs
-    from autorisk_dagster.sources import source_ledger
+    from autorisk_dagster.intake.sources import source_ledger
 
     key = source_ledger().register(video).video_id
     instance.add_dynamic_partitions("videos", [key])
@@ -142,10 +142,10 @@ def put_footage(project: Project, numbers: Sequence[int] | range) -> None:
 
 def _see_files(project: Project, numbers: range) -> list[str]:
     """Put files into the inbox and have the inbox's own functions see and register them; return their keys."""
-    from autorisk_dagster.discovery import decide, files_to_read
-    from autorisk_dagster.inbox import InboxLedger, read_file, registered_of
-    from autorisk_dagster.inbox_places import open_inbox
-    from autorisk_dagster.sources import source_ledger
+    from autorisk_dagster.intake.discovery import decide, files_to_read
+    from autorisk_dagster.intake.inbox import InboxLedger, read_file, registered_of
+    from autorisk_dagster.intake.inbox_places import open_inbox
+    from autorisk_dagster.intake.sources import source_ledger
 
     put_footage(project, numbers)
     ledger, sources = InboxLedger(project.data / "inbox" / "seen.sqlite"), source_ledger()

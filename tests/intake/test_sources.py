@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autorisk_dagster.errors import InputError, VideoError
-from autorisk_dagster.sources import SourceLedger, discover, fingerprint, video_key
+from autorisk_dagster.intake.sources import SourceLedger, discover, fingerprint, video_key
 from autorisk_dagster.storage.folder import Folder
 
 

@@ -14,7 +14,7 @@ from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, Wor
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
 
-from autorisk_dagster.orphans import PROCESS_TAG, is_alive
+from autorisk_dagster.fleet.orphans import PROCESS_TAG, is_alive
 
 ASK_TIMEOUT_SEC = 10
 

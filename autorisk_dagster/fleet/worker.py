@@ -36,8 +36,8 @@ from dagster._serdes import serialize_value, unpack_value
 from dagster_celery.tasks import create_task
 from kombu.transport.redis import Channel
 
-from autorisk_dagster.celery_fleet import fleet_app
-from autorisk_dagster.presence import Sign, all_signs, give, take_away
+from autorisk_dagster.fleet.celery_fleet import fleet_app
+from autorisk_dagster.fleet.presence import Sign, all_signs, give, take_away
 
 BEATS_A_LEASE = 6  # so that a beat or two may be lost
 SILENT_BEATS = 3  # a worker that has been silent for so many counts as gone

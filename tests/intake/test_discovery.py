@@ -18,12 +18,21 @@ import dagster as dg
 import pytest
 
 from autorisk_dagster.definitions import defs
-from autorisk_dagster.discovery import SETTLED_SEC, Action, Listed, Reading, Registered, Seen, decide, files_to_read
 from autorisk_dagster.errors import VideoError
-from autorisk_dagster.inbox import InboxLedger
-from autorisk_dagster.inbox_places import open_inbox
+from autorisk_dagster.intake.discovery import (
+    SETTLED_SEC,
+    Action,
+    Listed,
+    Reading,
+    Registered,
+    Seen,
+    decide,
+    files_to_read,
+)
+from autorisk_dagster.intake.inbox import InboxLedger
+from autorisk_dagster.intake.inbox_places import open_inbox
+from autorisk_dagster.intake.sources import SourceLedger
 from autorisk_dagster.sensors import inbox
-from autorisk_dagster.sources import SourceLedger
 from autorisk_dagster.storage.folder import Folder
 from resources.media_store import MediaStore
 
@@ -194,7 +203,7 @@ def test_two_cars_whose_footage_shares_stem_and_digits_are_two_videos(
         def hexdigest(self) -> str:
             return "00000001" + self._real.hexdigest()[8:]
 
-    monkeypatch.setattr("autorisk_dagster.sources.hashlib", SimpleNamespace(sha256=SameHead))
+    monkeypatch.setattr("autorisk_dagster.intake.sources.hashlib", SimpleNamespace(sha256=SameHead))
     first = desk.put("car1/dashcam.mp4", b"one road")
     second = desk.put("car2/dashcam.mp4", b"elsewher")  # as long
     keys = desk.tick()

@@ -22,7 +22,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from autorisk_dagster.errors import EndpointError, InputError, StorageError, VideoError
-from autorisk_dagster.sources import VIDEO_SUFFIXES, Origin, SourceLedger, SourceRecord, fingerprint
+from autorisk_dagster.intake.sources import VIDEO_SUFFIXES, Origin, SourceLedger, SourceRecord, fingerprint
 from autorisk_dagster.storage import Storage
 
 FOLDER: Final = "footage"  # in the data folder or bucket

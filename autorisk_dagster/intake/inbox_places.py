@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from autorisk_dagster.discovery import Listed
 from autorisk_dagster.errors import InputError
-from autorisk_dagster.footage import fingerprint_at
+from autorisk_dagster.intake.discovery import Listed
+from autorisk_dagster.intake.footage import fingerprint_at
+from autorisk_dagster.intake.sources import VIDEO_SUFFIXES, fingerprint
 from autorisk_dagster.paths import local_folder
-from autorisk_dagster.sources import VIDEO_SUFFIXES, fingerprint
 from autorisk_dagster.storage import S3
 from autorisk_dagster.storage.bucket import Bucket
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
-from autorisk_dagster.sources import digits_of, video_key
+from autorisk_dagster.intake.sources import digits_of, video_key
 
 SETTLED_SEC = 60.0  # twice the sensor's interval; chosen here
 MAX_READS = 100  # files a look; two mebibytes each, read well within the 60 s that Dagster gives a tick

@@ -20,11 +20,11 @@ from typing import Any
 
 import yaml
 
-from autorisk_dagster.discovery import Action, Listed, Outcome, Reading, Registered, Seen
 from autorisk_dagster.errors import InputError, VideoError
-from autorisk_dagster.footage import is_there
-from autorisk_dagster.inbox_places import Inbox
-from autorisk_dagster.sources import SourceLedger
+from autorisk_dagster.intake.discovery import Action, Listed, Outcome, Reading, Registered, Seen
+from autorisk_dagster.intake.footage import is_there
+from autorisk_dagster.intake.inbox_places import Inbox
+from autorisk_dagster.intake.sources import SourceLedger
 
 MAX_SIDECAR_BYTES = 65_536
 
@@ -123,8 +123,3 @@ class InboxLedger:
 
 def _seen(facts: dict[str, Any]) -> Seen:
     return Seen(**{**facts, "listed": Listed(**facts["listed"])})
-
-
-def _suffix(name: str) -> str:
-    stem, dot, suffix = name.rpartition(".")
-    return f"{dot}{suffix.lower()}" if stem else ""

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from autorisk_dagster.errors import VideoError
+from autorisk_dagster.intake.sources import VIDEO_SUFFIXES, fingerprint, fingerprint_of
 from autorisk_dagster.paths import local_folder
-from autorisk_dagster.sources import VIDEO_SUFFIXES, fingerprint, fingerprint_of
 from autorisk_dagster.storage import S3
 
 if TYPE_CHECKING:

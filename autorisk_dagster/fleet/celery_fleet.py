@@ -12,8 +12,8 @@ from dagster_celery.cli import get_validated_config
 from dagster_celery.executor import CELERY_CONFIG, CeleryExecutor
 from dagster_celery.make_app import make_app
 
-from autorisk_dagster.deployment import celery_file, celery_settings
-from autorisk_dagster.orphans import PROCESS_TAG, this_process
+from autorisk_dagster.fleet.deployment import celery_file, celery_settings
+from autorisk_dagster.fleet.orphans import PROCESS_TAG, this_process
 
 
 class FleetExecutor(CeleryExecutor):  # type: ignore[misc]

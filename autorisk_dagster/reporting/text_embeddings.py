@@ -55,7 +55,7 @@ class SentenceModel:
         try:
             # A folder of this machine: there is no revision to pin.
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **offline)  # nosec B615
-            self._model: Any = AutoModel.from_pretrained(folder, use_safetensors=True, **offline).eval()
+            self._model: Any = AutoModel.from_pretrained(folder, use_safetensors=True, **offline).eval()  # nosec B615
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"the embedding model in {folder.name!r} cannot be read: {error}") from error
         with weights.open("rb") as file:

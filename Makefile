@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME := $(CURDIR)/.dagster
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test bench drill dev check lint types layers security validate constraints clean
+.PHONY: demo test bench drill night dev check lint types layers security validate constraints clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/base.stamp  ## run the samples, or one's own: make demo VIDEO=path
@@ -19,6 +19,9 @@ bench: $(VENV)/dev.stamp  ## measure and write docs/performance.md; ONLY=rules f
 
 drill: $(VENV)/dev.stamp  ## kill parts of a real fleet half-way through videos, print what became of them; ONLY=worker VIDEOS=12
 	$(BIN)/python -m tests.fleet.drill $(ONLY) $(if $(VIDEOS),--videos $(VIDEOS))
+
+night: $(VENV)/dev.stamp  ## a night from 22:00 to 06:00 at sixty times its speed, with faults; prints its time line
+	$(BIN)/python -m tests.night.simulated
 
 dev: $(VENV)/base.stamp  ## the Dagster UI on http://127.0.0.1:3000, clips under /media
 	$(BIN)/autorisk ui --host 127.0.0.1 --port 3000

@@ -145,13 +145,14 @@ def failure_alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason | dg.Se
     if [newest, name] != seen and (night is None or _has_ended(instance, night)):
         seen = [newest, name]
         state = alerts.decide(state, by_cause(look(instance).broken), name, newest, send)
-    waited = len(state.waiting)
+    waiting = state.waiting
     state = alerts.deliver(state, send, time.time())
-    if state.waiting:
-        context.log.warning(f"{len(state.waiting)} of {waited} messages could not be sent yet; tried again later")
+    refused = [message for message in state.waiting if message not in waiting]  # tried just now, not only waiting
+    if refused:
+        context.log.warning(f"{len(refused)} of {len(waiting)} messages could not be sent yet; tried again later")
     return dg.SensorResult(
         cursor=json.dumps({"seen": seen, "state": state.to_json()}),
-        skip_reason=f"{waited - len(state.waiting)} sent, {len(state.waiting)} wait to be sent",
+        skip_reason=f"{len(waiting) - len(state.waiting)} sent, {len(state.waiting)} wait to be sent",
     )
 
 

@@ -14,7 +14,8 @@ PACKAGES = ("av", "numpy", "onnxruntime", "opencv-python", "polars", "scipy", "t
 
 
 def machine_facts() -> dict[str, Any]:
-    """CPU model, cores, system, versions, the code's commit and today's date. No path, no host name."""
+    """CPU model, cores, system, versions, the code's commit, the load of the last minute and today's
+    date. No path, no host name."""
     return {
         "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
@@ -22,6 +23,7 @@ def machine_facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
         "commit": commit(),
+        "load": os.getloadavg()[0],
         "date": datetime.date.today().isoformat(),
     }
 

@@ -42,6 +42,17 @@ def long_orders(quick: bool) -> list[Order]:
     return orders
 
 
+def over_floor_orders(quick: bool) -> list[Order]:
+    """One process each: the detector, which has to look once, takes most of its time."""
+    looped = {} if quick else footage.long_clips(KEPT) | footage.large_clip(KEPT)
+    subjects = [(subject, path, cores) for subject, path in looped.items() for cores in (ONE_CORE, ALL_CORES)]
+    subjects += [(subject, path, ONE_CORE) for subject, path in footage.shared_videos().items()]
+    return [
+        Order(subject, "over_floor", cores, 1, {"video": str(path), "times": 1 if quick else RUNS})
+        for subject, path, cores in subjects
+    ]
+
+
 def video_orders(quick: bool) -> list[Order]:
     videos = list(footage.shared_videos().items())
     return [
@@ -105,6 +116,7 @@ GROUPS: dict[str, Callable[[bool], list[Order]]] = {
     "rules": rule_orders,
     "choices": choice_orders,
     "long": long_orders,
+    "over_floor": over_floor_orders,
     "videos": video_orders,
     "memory": memory_orders,
 }

@@ -19,18 +19,43 @@ Facts = dict[str, Any]
 
 def decode(order: Order, laps: Laps) -> Facts:
     """The floor: PyAV decodes the file's video and sound once, and nothing else."""
-    import av
-
-    from tests.benchmarks.reference import threaded
-
     laps.lap("start")
-    frames = 0
-    with av.open(order["video"]) as container:
-        for packet in container.demux(threaded(container), *container.streams.audio[:1]):
-            decoded = packet.decode()
-            frames += len(decoded) if packet.stream.type == "video" else 0
+    frames = _decode_once(order["video"])
     laps.lap("decode")
     return {"frames": frames}
+
+
+def over_floor(order: Order, laps: Laps) -> Facts:
+    """The floor and the product but its detector and clips, in turn; the detector's answers are remembered."""
+    from autorisk_dagster.kinematics.clip_ttc import clip_ttc
+    from autorisk_dagster.kinematics.events import find_near_misses, processed_rate_hz
+    from autorisk_dagster.mining.candidates import find_candidates
+    from autorisk_dagster.mining.fusion import score_windows
+    from autorisk_dagster.mining.one_pass import perceive
+    from autorisk_dagster.profile import Profile
+    from autorisk_dagster.video.probe import probe
+
+    profile, video = Profile(name="benchmark"), Path(order["video"])
+    facts = probe(video)
+    detector = _Remembers(_detector(profile))
+    seen = perceive(video, facts.duration_sec, detector, profile.perception)
+    _decode_once(order["video"])
+    laps.lap("start")
+    for _ in range(order["times"]):
+        _decode_once(order["video"])
+        laps.lap("floor")
+        facts = probe(video)
+        laps.lap("probe")
+        detector.again()
+        found = perceive(video, facts.duration_sec, detector, profile.perception)
+        laps.lap("pass")
+        scores = score_windows(found.signals, profile.mining)
+        own = [(c.start_sec, c.end_sec) for c in find_candidates(scores, profile.mining, facts.duration_sec)]
+        clip_ttc(found.tracks, _clip_table(own), (facts.width_px, facts.height_px), profile.ttc)
+        rate_hz = processed_rate_hz(profile.perception.detection_rate_hz, facts.mean_fps or 0.0)
+        find_near_misses(found.tracks, profile.near_miss, rate_hz)
+        laps.lap("after")
+    return {"picture": _picture(facts), "identical": found.tracks.equals(seen.tracks)}
 
 
 def ours(order: Order, laps: Laps) -> Facts:
@@ -74,7 +99,7 @@ def ours(order: Order, laps: Laps) -> Facts:
     laps.lap("clip_ttc of the reference's windows")
     return {
         "duration_sec": facts.duration_sec,
-        "picture": f"{facts.width_px}x{facts.height_px}, {facts.mean_fps or 0:.4g} frames/s",
+        "picture": _picture(facts),
         "sound": facts.audio_source != "none",
         "frames": found.frames_decoded,
         "detector_frames": found.frames_processed,
@@ -239,6 +264,7 @@ def choices(order: Order, laps: Laps) -> Facts:
 
 JOBS: dict[str, Callable[[Order, Laps], Facts]] = {
     "decode": decode,
+    "over_floor": over_floor,
     "ours": ours,
     "reference": theirs,
     "rules": rules,
@@ -256,6 +282,43 @@ def _divide(laps: Laps, names: tuple[str, ...]) -> None:
         if step["name"] in names:
             step["cpu_sec"] /= _AGAIN
             step["wall_sec"] /= _AGAIN
+
+
+def _decode_once(video: str) -> int:
+    """How many frames PyAV gives."""
+    import av
+
+    from tests.benchmarks.reference import threaded
+
+    frames = 0
+    with av.open(video) as container:
+        for packet in container.demux(threaded(container), *container.streams.audio[:1]):
+            decoded = packet.decode()
+            frames += len(decoded) if packet.stream.type == "video" else 0
+    return frames
+
+
+def _picture(facts: Any) -> str:
+    return f"{facts.width_px}x{facts.height_px}, {facts.mean_fps or 0:.4g} frames/s"
+
+
+class _Remembers:
+    """A detector that looks the first time, and after `again` says what it said then, frame by frame."""
+
+    def __init__(self, detector: Any) -> None:
+        self.model_id, self.model_revision = detector.model_id, detector.model_revision
+        self.input_long_edge_px = detector.input_long_edge_px
+        self._detector, self._seen, self._next = detector, [], None
+
+    def again(self) -> None:
+        self._next = iter(self._seen)
+
+    def detect(self, frames_bgr: list[Any]) -> list[Any]:
+        if self._next is not None:
+            return [next(self._next) for _ in frames_bgr]
+        found = self._detector.detect(frames_bgr)
+        self._seen.extend(found)
+        return found
 
 
 def _detector(profile: Any) -> Any:

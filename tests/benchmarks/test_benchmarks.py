@@ -29,6 +29,7 @@ def kept(video: Path) -> dict[str, dict]:
     """Every group, one run each, as `make bench` would keep it."""
     orders = {
         "long": [order for cores in (ONE_CORE, "all cores") for order in mining_orders("noise", video, cores, True)],
+        "over_floor": [Order("noise", "over_floor", ONE_CORE, 1, {"video": str(video), "times": 2})],
         "memory": [Order("2 s", "memory", ONE_CORE, 1, {"video": str(video)})],
         "choices": [Order("choices", "choices", ONE_CORE, 1, {"videos": [str(video)]})],
         "rules": [Order("20 clips, 30 draws", "rules", ONE_CORE, 1, {"clips": 20, "draws": 30, "records": True})],
@@ -80,6 +81,7 @@ def test_variants_differ_in_what_they_look_at(kept):
 
 def test_both_sides_give_the_same_answers(kept):
     assert loaded(kept["rules"]).facts("20 clips, 30 draws", "rules")["identical"]
+    assert loaded(kept["over_floor"]).facts("noise", "over_floor")["identical"]
     assert loaded(kept["near_miss"]).facts("8 road users, 40 frames", "near_miss")["identical"]
 
 

@@ -7,7 +7,7 @@ an asset for what was made.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -68,12 +68,19 @@ class Graph:
 
 
 def broken(
-    instance: dg.DagsterInstance, graph: Graph, records: Collection[SourceRecord], registered: Iterable[str], made: Made
+    instance: dg.DagsterInstance,
+    graph: Graph,
+    records: Collection[SourceRecord],
+    registered: Iterable[str],
+    made: Made | None = None,
 ) -> list[Broken]:
-    """What is broken now, from the newest failures of each video."""
+    """What is broken now, from the newest failures of each video; without `made` it is asked of what failed alone."""
     names = {record.video_id: (record.video_id, record.path, record.path.rpartition("/")[2]) for record in records}
     profiles = {record.video_id: record.profile for record in records}
-    return broken_now(failures(instance, graph, names), made, graph.code, profiles, registered)
+    found = failures(instance, graph, names)
+    if made is None:
+        made = made_events(instance, sorted({asset for failure in found for asset in failure.assets}))
+    return broken_now(found, made, graph.code, profiles, registered)
 
 
 def made_events(instance: dg.DagsterInstance, assets: Iterable[str]) -> Made:
@@ -85,7 +92,7 @@ def made_events(instance: dg.DagsterInstance, assets: Iterable[str]) -> Made:
         )
         for key in keys
     }
-    for record in instance.get_asset_records(keys):
+    for record in instance.get_asset_records(keys) if keys else ():  # asked of none, Dagster tells of all
         newest = record.asset_entry.last_materialization_record
         if newest is not None:
             made[record.asset_entry.asset_key.to_user_string()].setdefault("", newest.storage_id)
@@ -135,17 +142,23 @@ def cost_of(record: dg.RunRecord, now_sec: float) -> Cost:
 
 
 def past_videos(
-    instance: dg.DagsterInstance, graph: Graph, jobs: Iterable[str], footage_hours: Mapping[str, float]
+    instance: dg.DagsterInstance,
+    graph: Graph,
+    jobs: Iterable[str],
+    footage_hours: Callable[[Collection[str]], Mapping[str, float]],
 ) -> list[PastVideo]:
-    """The newest runs that took a video through the whole graph, of those whose footage is known."""
-    found: list[tuple[float, PastVideo]] = []
+    """The newest runs that took a video through the whole graph, of those whose footage is known; `footage_hours` is
+    asked of their videos alone."""
+    ended: list[tuple[float, str, dg.RunRecord]] = []
     for job in jobs:
         filters = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS])
         for record in instance.get_run_records(filters, limit=HISTORY_RUNS):
-            hours = footage_hours.get(record.dagster_run.tags.get("dagster/partition", ""), 0.0)
-            if hours > 0 and record.end_time and _is_whole(record.dagster_run, graph):
-                found.append((record.end_time, PastVideo(hours, cost_of(record, record.end_time))))
-    return [video for _, video in sorted(found, key=lambda one: -one[0])[:HISTORY_RUNS]]
+            if record.end_time and _is_whole(record.dagster_run, graph):
+                ended.append((record.end_time, record.dagster_run.tags.get("dagster/partition", ""), record))
+    hours = footage_hours({key for _, key, _ in ended})
+    known = [one for one in ended if hours.get(one[1], 0.0) > 0]
+    newest = sorted(known, key=lambda one: one[0], reverse=True)[:HISTORY_RUNS]
+    return [PastVideo(hours[key], cost_of(record, end)) for end, key, record in newest]
 
 
 def _is_whole(run: dg.DagsterRun, graph: Graph) -> bool:

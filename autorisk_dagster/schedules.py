@@ -46,7 +46,7 @@ def nightly_fleet_batch(context: dg.ScheduleEvaluationContext) -> dg.SkipReason 
     if not plan.videos:
         over = f"; {len(plan.left_out)} do not fit into the budget" if plan.left_out else ""
         return dg.SkipReason(f"every registered video is made, given up, gone or under way{over}")
-    profiles = {record.video_id: record.profile for record in source_ledger().all()}
+    profiles = {record.video_id: record.profile for record in source_ledger().of(plan.videos)}
     return [
         dg.RunRequest(
             run_key=f"{night}/{key}",

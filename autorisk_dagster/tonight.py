@@ -92,10 +92,9 @@ def waiting(fleet: Fleet, left_out: Collection[str]) -> list[Waiting]:
     ]
 
 
-def past(instance: dg.DagsterInstance, fleet: Fleet) -> list[PastVideo]:
+def past(instance: dg.DagsterInstance) -> list[PastVideo]:
     """What videos cost before."""
-    jobs = (fleet_batch.name, process_video.name)
-    return history.past_videos(instance, GRAPH, jobs, footage_hours(fleet.registered))
+    return history.past_videos(instance, GRAPH, (fleet_batch.name, process_video.name), footage_hours)
 
 
 def tonight(instance: dg.DagsterInstance, night: str, budget: BudgetSettings) -> StoredNight:
@@ -115,7 +114,7 @@ def tonight(instance: dg.DagsterInstance, night: str, budget: BudgetSettings) ->
 def planned(instance: dg.DagsterInstance, budget: BudgetSettings) -> Plan:
     """What a night that began now would do."""
     fleet, before = look(instance), stored(instance)
-    return plan_night(waiting(fleet, before.left_out if before else ()), past(instance, fleet), budget)
+    return plan_night(waiting(fleet, before.left_out if before else ()), past(instance), budget)
 
 
 def stored(instance: dg.DagsterInstance) -> StoredNight | None:

@@ -19,6 +19,7 @@ from autorisk_dagster.audit.keys import new_keys
 from autorisk_dagster.doctor import machine, records
 from autorisk_dagster.doctor.finding import redacted
 from autorisk_dagster.intake.sources import SourceLedger, SourceRecord
+from autorisk_dagster.night.failures import Failure, broken_now, by_cause
 from autorisk_dagster.paths import CONFIGS
 from autorisk_dagster.profile import Profile, ReasonerSettings
 from autorisk_dagster.review.log import review_log
@@ -129,14 +130,22 @@ def test_what_is_on_needs_a_daemon(on: list[str], silent_sec: float | None, has_
 
 def test_footage_that_is_gone_is_broken_until_its_report_is_made() -> None:
     gone = SourceRecord("a-00000001", "/nowhere/a.mp4", "default", "2026-01-01")
-    assert records.footage([gone], [])[0].state == "broken"
-    assert records.footage([gone], ["a-00000001"])[0].state == "warn"
+    assert records.footage([gone], lambda _: False)[0].state == "broken"
+    assert records.footage([gone], {"a-00000001": True}.__contains__)[0].state == "warn"
 
 
-def test_a_failed_video_names_the_step_its_error_and_the_command() -> None:
-    failure = records.Failure("a-00000001", ("tracks", "mined_clips", "clip_ttc"), "torn\n  file")
-    (found,) = records.broken_now([failure], {"a-00000001": "/in/a b.mp4"})
-    assert (found.found, found.mend) == ("tracks and 2 behind it: torn file", "autorisk run '/in/a b.mp4'")
+def test_what_is_broken_names_the_asset_its_error_and_the_command_and_many_of_a_cause_are_counted() -> None:
+    failures = [
+        Failure("r", f"a-{number}", ("tracks",), "torn", f"torn file {number}", 0.0, number) for number in range(7)
+    ] + [Failure("r", None, ("fleet_dashboard",), "full", "disk full", 0.0, 9)]
+    broken = broken_now(failures, {}, "now", {}, [f"a-{number}" for number in range(7)])
+    *torn, more, fleet = records.broken_now(by_cause(broken), {"a-0": "/in/a b.mp4"}, ("tracks",))
+    assert (torn[0].name, torn[0].found) == ("video a-0", "tracks: torn file 0")
+    assert [one.mend for one in torn[:2]] == ["autorisk run '/in/a b.mp4'", "autorisk job process_video a-1"]
+    assert len(torn) == records.SHOWN and more.found.startswith("2 more")
+    assert (fleet.name, fleet.found, fleet.mend) == ("fleet", "fleet_dashboard: disk full", "autorisk job after_night")
+    assert {one.state for one in (*torn, more, fleet)} == {"broken"}
+    assert records.broken_now([], {}, ())[0].state == "ok"
 
 
 def test_keys_that_others_can_read_and_a_log_that_was_cut_are_broken(tmp_path: Path) -> None:

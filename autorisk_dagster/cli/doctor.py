@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -21,9 +20,6 @@ from autorisk_dagster.intake.sources import SourceRecord, source_ledger
 from autorisk_dagster.paths import CONFIGS, ROOT, data_root, local_folder
 from autorisk_dagster.profile import load_profile
 from autorisk_dagster.storage import data_storage
-
-if TYPE_CHECKING:
-    import dagster as dg
 
 _STYLES = {"ok": "green", "warn": "yellow", "broken": "red"}
 
@@ -78,17 +74,25 @@ def _all_findings() -> list[Finding]:
         found += checked(f"profile {name}", partial(machine.needs, profile, environment))
     found += checked("audit keys", partial(records.audit_keys, environment))
     found += checked("review log", lambda: records.review_log_is_whole(data_storage().pull("review")))
-    reported = [one.video_id for one in sources if data_storage().exists(f"media/{one.video_id}/report.html")]
-    found += checked("footage", partial(records.footage, sources, reported))
+    found += checked("footage", partial(records.footage, sources, _has_report))
     found += checked("inbox", partial(records.inbox_folder, environment, local_folder() / "inbox" / "seen.sqlite"))
     if (home / "dagster.yaml").exists() and all(one.state == "ok" for one in in_order):
         found += checked("Dagster's history", partial(_history, home, sources, bool(environment.get("AUTORISK_INBOX"))))
     return found
 
 
+def _has_report(video_id: str) -> bool:
+    return data_storage().exists(f"media/{video_id}/report.html")
+
+
 def _history(home: Path, sources: list[SourceRecord], has_inbox: bool) -> list[Finding]:
     import dagster as dg
     from dagster._core.scheduler.instigation import InstigatorStatus
+
+    from autorisk_dagster import fleet_history as history
+    from autorisk_dagster.jobs import GRAPH, PER_VIDEO
+    from autorisk_dagster.night.failures import by_cause
+    from autorisk_dagster.partitions import videos
 
     # Of the instance that the environment names, without making or mending anything in it.
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -96,43 +100,12 @@ def _history(home: Path, sources: list[SourceRecord], has_inbox: bool) -> list[F
         on = [state.instigator_name for state in states if state.status is InstigatorStatus.RUNNING]
         signs = [beat.timestamp for beat in instance.get_daemon_heartbeats().values()]
         silent = time.time() - max(signs) if signs else None
-        failures = _failures(instance)
+        registered = instance.get_dynamic_partitions(videos.name or "")
+        broken = history.broken(instance, GRAPH, sources, registered)
     paths = {record.video_id: record.path for record in sources}
     start = "autorisk daemon" if deployment() == "fleet" else "autorisk ui"
     return [
-        *records.broken_now(failures, paths),
+        *records.broken_now(by_cause(broken), paths, PER_VIDEO),
         *records.automation(on, silent, has_inbox=has_inbox, start=start),
         *(services.daemon(silent, patience_sec=records.DAEMON_SILENT_SEC) if deployment() == "fleet" else ()),
     ]
-
-
-def _failures(instance: dg.DagsterInstance) -> list[records.Failure]:
-    import dagster as dg
-
-    from autorisk_dagster.jobs import PER_VIDEO
-    from autorisk_dagster.partitions import videos
-
-    keys = instance.get_dynamic_partitions(videos.name or "")
-    failed: dict[str, list[str]] = {}
-    for name in PER_VIDEO:
-        for key, status in (instance.get_status_by_partition(dg.AssetKey(name), keys, videos) or {}).items():
-            if status is not None and status.name == "FAILED":
-                failed.setdefault(key, []).append(name)
-    return [records.Failure(key, tuple(assets), _last_error(instance, key)) for key, assets in sorted(failed.items())]
-
-
-def _last_error(instance: dg.DagsterInstance, key: str) -> str:
-    import dagster as dg
-
-    wanted = dg.RunsFilter(tags={"dagster/partition": key}, statuses=[dg.DagsterRunStatus.FAILURE])
-    for record in instance.get_run_records(wanted, limit=1):
-        for entry in instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
-            data = entry.get_dagster_event().step_failure_data
-            if data.user_failure_data is not None and data.user_failure_data.description:
-                return str(data.user_failure_data.description)
-            error = data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
-            if error is not None:
-                return str(error.message)
-    return "the run's log is in the UI: autorisk ui"

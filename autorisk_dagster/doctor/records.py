@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from autorisk_dagster.doctor.finding import Finding
@@ -12,19 +11,12 @@ from autorisk_dagster.errors import BucketError, InputError
 from autorisk_dagster.intake.inbox import InboxLedger
 from autorisk_dagster.intake.inbox_places import open_inbox
 from autorisk_dagster.intake.sources import SourceRecord
+from autorisk_dagster.night.failures import Cause
+from autorisk_dagster.night.wording import rerun_command
 from autorisk_dagster.review.log import review_log
 
 SHOWN = 5  # of many; the rest is counted
 DAEMON_SILENT_SEC = 180.0  # it gives a sign every 30 s
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Assets of one video whose last run failed, in the order they are made, and the last error."""
-
-    video_id: str
-    assets: tuple[str, ...]
-    error: str
 
 
 def audit_keys(environment: Mapping[str, str]) -> list[Finding]:
@@ -60,13 +52,14 @@ def review_log_is_whole(data: Path) -> list[Finding]:
     return [Finding("review log", "ok", "whole" if log.path.exists() else "no verdict yet")]
 
 
-def footage(records: Sequence[SourceRecord], reported: Iterable[str]) -> list[Finding]:
+def footage(records: Sequence[SourceRecord], has_report: Callable[[str], bool]) -> list[Finding]:
     """Registered footage lies where it was. Gone after its report: whoever wants it again must bring it back.
 
-    Of footage in a bucket it is told what the inbox saw to be gone; a request a video would take minutes.
+    Of footage in a bucket it is told what the inbox saw to be gone; a request a video would take minutes. `has_report`
+    is asked of videos whose footage is gone.
     """
-    done = set(reported)
     gone = [record for record in records if _is_gone(record)]
+    done = {record.video_id for record in gone if has_report(record.video_id)}
     found = []
     for state, some in (
         ("broken", [record for record in gone if record.video_id not in done]),
@@ -107,15 +100,24 @@ def inbox_folder(environment: Mapping[str, str], ledger: Path) -> list[Finding]:
     return found or [Finding("inbox", "ok", f"{named}: {len(listing.files)} videos, {len(seen)} seen by the sensor")]
 
 
-def broken_now(failures: Sequence[Failure], paths: Mapping[str, str]) -> list[Finding]:
-    """Each video whose last run failed, with its error and the command that runs it again."""
+def broken_now(causes: Iterable[Cause], paths: Mapping[str, str], per_video: Collection[str]) -> list[Finding]:
+    """What is broken now, `SHOWN` of each cause, with its error and the command that makes it again.
+
+    Args:
+        causes: as `night.failures.by_cause` gives them
+        paths: where the footage of each video lies
+        per_video: the assets of a video
+    """
     found = []
-    for failure in failures:
-        path = paths.get(failure.video_id)
-        mend = f"autorisk run {shlex.quote(path)}" if path else "autorisk ingest PATH, then autorisk run PATH"
-        behind = f" and {len(failure.assets) - 1} behind it" if len(failure.assets) > 1 else ""
-        text = f"{failure.assets[0]}{behind}: {' '.join(failure.error.split())[:300]}"
-        found.append(Finding(f"video {failure.video_id}", "broken", text, mend))
+    for cause in causes:
+        for one in cause.broken[:SHOWN]:
+            name = f"video {one.video_id}" if one.video_id else "fleet"
+            mend = rerun_command(one, paths.get(one.video_id or ""), per_video)
+            found.append(Finding(name, "broken", f"{one.asset}: {one.error}", mend))
+        if len(cause.broken) > SHOWN:
+            # Not the cause's own words: with its numbers taken out a secret in it would not be known as one.
+            text = f"{len(cause.broken) - SHOWN} more, for the same cause as the {SHOWN} before"
+            found.append(Finding("failed videos", "broken", text, "see all: autorisk night broken --all"))
     return found or [Finding("failed videos", "ok", "none")]
 
 

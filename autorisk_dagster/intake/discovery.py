@@ -155,7 +155,9 @@ def decide(
         if holder in touched and after[path].missing_since_sec is None:
             holders.setdefault(holder, []).append(path)
     before = {row.video_id: path for path, row in seen.items() if row.is_source and row.video_id in touched}
-    known = {row.video_id for row in seen.values()}
+    known: dict[str | None, str | None] = {}  # asked of each new video: a look through all that was seen would be long
+    for row in seen.values():
+        known.setdefault(row.video_id, row.profile)
     actions = []
     for video_id in sorted(touched):
         record = ledger.get(video_id)
@@ -253,7 +255,7 @@ def _reconcile(
     seen: Mapping[str, Seen],
     after: dict[str, Seen],
     record: Registered | None,
-    known: set[str | None],
+    known: Mapping[str | None, str | None],
 ) -> tuple[Action | None, list[str]]:
     """Give a video its source; marks it in `after`."""
     if before is not None and before in holders:
@@ -269,7 +271,7 @@ def _reconcile(
         source = holders[0]
         wanted = after[source].profile
         new_one = video_id not in known and record is None
-        old = record.profile if record else next((r.profile for r in seen.values() if r.video_id == video_id), None)
+        old = record.profile if record else known.get(video_id)
         run = new_one or (wanted is not None and wanted != (old or "default"))
         kind: Literal["new", "moved"] = "new" if new_one else "moved"
         action = Action(kind, video_id, source, wanted, run, after[source].fingerprint or "")

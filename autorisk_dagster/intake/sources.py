@@ -235,7 +235,11 @@ class SourceLedger:
 
     def all(self) -> list[SourceRecord]:
         """Every registered video, by key."""
-        found = self._storage.read_all(f"{key}.json" for key in self.keys())
+        return self.of(self.keys())
+
+    def of(self, video_ids: Iterable[str]) -> list[SourceRecord]:
+        """Those of some videos that are registered, by key."""
+        found = self._storage.read_all(f"{key}.json" for key in video_ids)
         return [_record(found[name]) for name in sorted(found)]
 
     def missing(self) -> list[str]:

@@ -121,6 +121,8 @@ def test_what_was_made_since_is_over(instance: dg.DagsterInstance) -> None:
     records = [SourceRecord(key, f"/f/{key}.mp4", "default", "") for key in ("torn-1", "torn-2")]
     broken = history.broken(instance, GRAPH, records, ["good-1", "torn-1", "torn-2"], made)
     assert {(one.video_id, one.asset) for one in broken} >= {("torn-1", "batch"), ("torn-2", "signals")}
+    assert history.broken(instance, GRAPH, records, ["good-1", "torn-1", "torn-2"]) == broken
+    assert history.made_events(instance, []) == {}
     newest = max(one.event for one in found_in(instance).values())
     assert history.newest_failure(instance) == newest
 
@@ -138,9 +140,9 @@ def test_runs_of_a_night_and_what_they_cost(instance: dg.DagsterInstance) -> Non
     cost = history.cost_of(good, 0.0)
     assert (cost.gpu_sec, cost.tokens) == (2.0, 120.0)
     assert cost.machine_sec > 0
-    (past,) = history.past_videos(instance, GRAPH, ["videos"], {"good-1": 0.5, "torn-1": 0.5})
+    (past,) = history.past_videos(instance, GRAPH, ["videos"], lambda keys: dict.fromkeys(keys, 0.5))
     assert (past.footage_hours, past.cost) == (0.5, cost)
-    assert history.past_videos(instance, GRAPH, ["videos"], {}) == []  # of unknown length
+    assert history.past_videos(instance, GRAPH, ["videos"], lambda _: {}) == []  # of unknown length
 
 
 def test_a_run_that_goes_on_costs_until_now_and_one_by_a_clock_set_back_not_less_than_nothing(

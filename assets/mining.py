@@ -112,9 +112,10 @@ def mined_clips(
         | (pl.col("end_sec") <= pl.col("start_sec"))
         | (pl.col("end_sec") > facts["duration_sec"] + 1e-6)
     )
-    pictures = {"signals": signal_png(scores, table, tables.empty(tables.NEAR_MISS_EVENTS))}
+    pictures = {"signals": picture("signals", signal_png(scores, table, tables.empty(tables.NEAR_MISS_EVENTS)))}
     if rows:
-        pictures["contact_sheet"] = contact_sheet([media.path(row["clip_path"]) for row in rows], table)
+        sheet = contact_sheet([media.path(row["clip_path"]) for row in rows], table)
+        pictures["contact_sheet"] = picture("contact sheet", sheet, photograph=True)
     return table_result(
         "mined_clips",
         table,
@@ -122,7 +123,7 @@ def mined_clips(
             "clips": table.height,
             "clip_seconds": float((table["end_sec"] - table["start_sec"]).sum()),
             "settings_hash": settings.digest(),
-            **{name: picture(name, png) for name, png in pictures.items()},
+            **pictures,
             "best_clip": animation(rows[0]["clip_id"], preview_path(rows[0]["clip_path"])) if rows else "no clip",
             "play": media_links(
                 (f"{row['clip_id']}, {clock(row['start_sec'])} to {clock(row['end_sec'])}", row["clip_path"])

@@ -345,7 +345,7 @@ class _Studio:
         shown = table.drop_nulls("video_path").sort(pl.col("severity").to_physical(), descending=True)
         strips = {
             f"strip {row['clip_id']} {row['scenario']}": picture(
-                "strip", video_file.strip_png(video_file.read(self.media.path(row["video_path"])))
+                "strip", video_file.strip_png(video_file.read(self.media.path(row["video_path"]))), photograph=True
             )
             for row in shown.head(STRIPS_SHOWN).iter_rows(named=True)
         }

@@ -1,8 +1,7 @@
-"""Clips at a glance: a grid of frames around each clip's peak as one small PNG, and single pictures as JPEG.
+"""Clips at a glance: a grid of frames around each clip's peak as one picture, and single pictures as JPEG.
 
 The sheet is drawn from the clip files; time 0 of a clip file is its first frame, and `start_sec` of its row in the
-video. A PNG of photographs is large, so the sheet has a palette of about 200 colours and is scaled down until it fits
-MAX_SHEET_BYTES: it is metadata for a web page that shows nothing but PNG. Pillow is imported on first use.
+video. Pillow is imported on first use.
 """
 
 from __future__ import annotations
@@ -25,15 +24,12 @@ from autorisk_dagster.video.reader import VideoFrame, VideoReader
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
-MAX_SHEET_BYTES = 600_000
 MAX_CLIPS = 12  # more would be too small to recognise; the sheet says how many are left out
 SHEET_WIDTH_PX = 1100
 AROUND_PEAK_SEC = (-1.2, 0.0, 1.2)
 THUMBNAIL_WIDTH_PX = 640
-_SMALLER = (1.0, 0.8, 0.65, 0.5)
 _LABEL_PX = 26
 _GAP_PX = 8
-_COLORS = 192
 
 
 @dataclass(frozen=True)
@@ -64,11 +60,10 @@ def contact_sheet(
         raise InputError(f"a contact sheet needs one path a clip, got {len(clip_paths)} paths for {len(rows)} clips")
     tiles = [_tile(path, row, severities) for path, row in zip(clip_paths[:MAX_CLIPS], rows, strict=False)]
     left_out = len(rows) - len(tiles)
-    for share in _SMALLER:
-        png = _png(_drawn(tiles, round(SHEET_WIDTH_PX * share), left_out))
-        if len(png) <= MAX_SHEET_BYTES:
-            break
-    return png
+    target = io.BytesIO()
+    # Whoever keeps it makes it small: packed tightly it would be unpacked again at once.
+    _drawn(tiles, SHEET_WIDTH_PX, left_out).save(target, "PNG", compress_level=1)
+    return target.getvalue()
 
 
 def thumbnail_jpeg(path: Path, at_sec: float, width_px: int = THUMBNAIL_WIDTH_PX) -> bytes:
@@ -147,16 +142,3 @@ def _drawn(tiles: Sequence[_Tile], width_px: int, left_out: int) -> PillowImage.
         text = f"{left_out} more of lower rank are not on this sheet"
         pen.text((_GAP_PX, sheet.height - footer / 2 - 2), text, fill="#4d5a68", font=font, anchor="lm")
     return sheet
-
-
-def _png(sheet: PillowImage.Image) -> bytes:
-    """With a palette: photographs share most of it, but the few pixels of the severity marks keep their own colours."""
-    from PIL import Image, ImageColor
-
-    photographs = sheet.quantize(_COLORS, method=Image.Quantize.MEDIANCUT).getpalette() or []
-    marks = ["#ffffff", "#1b2430", *SEVERITY_COLORS.values()]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([*photographs, *(channel for mark in marks for channel in ImageColor.getrgb(mark)[:3])])
-    target = io.BytesIO()
-    sheet.quantize(palette=palette, dither=Image.Dither.NONE).save(target, "PNG", optimize=True)
-    return target.getvalue()

@@ -137,7 +137,7 @@ def test_thresholds_that_are_better_on_left_out_videos_are_adopted_and_correct_a
     assert figures["accuracy", "nested"]["value"] > figures["accuracy", "default"]["value"] + 0.05
     assert figures["accuracy", "searched_same_clips"]["low"] is None
     assert "not held out" in figures["accuracy", "searched_same_clips"]["note"]
-    assert "data:image/png;base64," in str(made.metadata[f"accuracies: {row['judge']}"].value)
+    assert "data:image/webp;base64," in str(made.metadata[f"accuracies: {row['judge']}"].value)
 
     key = fleet.labels[0]["video_id"]
     corrected, made = fleet.make("corrected_severities", key)

@@ -137,7 +137,7 @@ def test_the_pictures_are_there(labelled: dg.ExecuteInProcessResult) -> None:
     }.items():
         told = metadata(labelled, name)
         for key in pictures:
-            assert told[key].startswith(f"![{key}](data:image/png;base64,")
+            assert told[key].startswith(f"![{key}](data:image/webp;base64,")
     assert "reliability" not in metadata(labelled, "calibration")  # nothing was measured to draw
 
 

@@ -143,14 +143,14 @@ def test_pictures_and_hashes_are_in_the_metadata(world: World) -> None:
     assert event is not None and event.asset_materialization is not None
     metadata = event.asset_materialization.metadata
     for name in ("signals", "contact_sheet"):
-        assert "data:image/png;base64," in str(metadata[name].value)
+        assert "data:image/webp;base64," in str(metadata[name].value)
     assert event.asset_materialization.partition == key
     assert metadata["settings_hash"].value == Profile(name="default").mining.digest()
     event = fleet.instance.get_latest_materialization_event(dg.AssetKey("near_miss_events"))
     assert event is not None and event.asset_materialization is not None
     metadata = event.asset_materialization.metadata
     for name in ("filters_of_1.0_plot", "threshold_sweep_of_1.0_plot"):
-        assert "data:image/png;base64," in str(metadata[name].value)
+        assert "data:image/webp;base64," in str(metadata[name].value)
     assert "confirmation" in str(metadata["filters_of_1.0"].value)
     assert "| 220 |" in str(metadata["threshold_sweep_of_1.0"].value)
 

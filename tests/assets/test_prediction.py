@@ -223,7 +223,7 @@ def test_the_danger_ends_in_the_contact_that_was_measured_and_the_safe_one_does_
     assert all(checks.values()), checks
     assert "cosmos" not in str(danger["model_id"]).lower()
     strips = [name for name in metadata if name.startswith("strip ")]
-    assert len(strips) == 2 and "data:image/png;base64," in str(metadata[strips[0]].value)
+    assert len(strips) == 2 and "data:image/webp;base64," in str(metadata[strips[0]].value)
 
 
 def test_the_pair_lies_beside_what_the_camera_saw(

@@ -1,14 +1,18 @@
-"""What a table's data version is made of."""
+"""What a table's data version is made of, and how pictures go into metadata."""
 
 from __future__ import annotations
 
+import base64
 import io
 
+import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
+from PIL import Image
 from polars.testing.parametric import dataframes
 
-from assets.tabulate import content_hash
+from assets.tabulate import content_hash, picture
 
 STRUCT = pl.Struct({"a": pl.Float64, "b": pl.Enum(["x", "y"])})
 KINDS = [pl.Float64, pl.Int64, pl.String, pl.Boolean, pl.Enum(["a", "b"]), pl.Datetime("us", "UTC")]
@@ -42,3 +46,19 @@ def test_infinite_null_and_zero_are_three_things() -> None:
 def test_seconds_do_not_count() -> None:
     one = pl.DataFrame({"clip_id": ["a"], "seconds": [1.0]})
     assert content_hash(one) == content_hash(one.with_columns(seconds=pl.lit(2.0)))
+
+
+@pytest.mark.parametrize("photograph", [False, True])
+def test_a_plot_is_kept_exactly_and_a_photograph_nearly_and_both_are_smaller(photograph: bool) -> None:
+    across, down = np.meshgrid(np.linspace(0, 9, 300), np.linspace(0, 9, 200))
+    waves = 127 + 60 * np.sin(across * down) + np.random.default_rng(1).normal(0, 4, across.shape)
+    plot = np.where(np.abs(down - 4 - 3 * np.sin(across)) < 0.1, 200, 255)
+    pixels = np.repeat((waves if photograph else plot).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, "PNG", optimize=True)
+    head, _, text = str(picture("it", png.getvalue(), photograph=photograph).value).partition("base64,")
+    assert head == "![it](data:image/webp;"
+    webp = base64.b64decode(text.removesuffix(")"), validate=True)
+    shown = np.asarray(Image.open(io.BytesIO(webp)).convert("RGB")).astype(int)
+    assert np.abs(shown - pixels).mean() <= (4 if photograph else 0)
+    assert len(webp) < len(png.getvalue()) / (3 if photograph else 1)

@@ -130,7 +130,7 @@ def test_alarms_of_the_fleet_are_held_against_labels(tmp_path: Path) -> None:
     assert (told["videos"], told["alarms"], told["alarms_labelled"]) == ("1 of 2", 9, 7)
     assert told["outcomes"] == {"confirmed": 4, "rejected": 4, "failed": 1, "not_run": 0}
     assert "| label_file | parallel_lanes | NONE | 1 |" in told["reasons_by_label"]
-    assert told["by_label"].startswith("![by_label](data:image/png;base64,")
+    assert told["by_label"].startswith("![by_label](data:image/webp;base64,")
     assert failed_checks(result) == []
 
 

@@ -11,6 +11,7 @@ from autorisk_dagster.cli.jobs import job
 from autorisk_dagster.cli.lineage import lineage
 from autorisk_dagster.cli.night import night
 from autorisk_dagster.cli.processing import demo, ingest, run, status
+from autorisk_dagster.cli.pruning import prune
 from autorisk_dagster.cli.reviewing import label, labels, review
 from autorisk_dagster.cli.searching import search
 from autorisk_dagster.cli.serving import dashboard, ui
@@ -43,6 +44,7 @@ for command in (
     export,
     sweep,
     hold,
+    prune,
     doctor,
     worker,
     night,

@@ -1,8 +1,12 @@
 """The scale benchmark measures what it says: its history is Dagster's own, row by row, and its queries are the UI's."""
 
+import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -48,8 +52,8 @@ def project() -> Iterator[tuple[Project, dg.DagsterInstance]]:
         folder.chmod(0o755)
         with postgres(folder) as url, pytest.MonkeyPatch.context() as patch:
             made = Project(folder, url)
-            for variable in ("AUTORISK_DATA", "AUTORISK_INBOX", "DAGSTER_HOME", "POLARS_MAX_THREADS"):
-                patch.setenv(variable, "")
+            for variable in made.environment():  # what it sets is gone afterwards
+                patch.setenv(variable, os.environ.get(variable, ""))
             made.set_up()
             with made.instance() as instance:
                 yield made, instance
@@ -72,7 +76,7 @@ def test_copied_rows_are_those_that_dagster_writes(project: tuple[Project, dg.Da
         written = [
             history.write(
                 connection,
-                history.template(connection, run_id, key, keep=history.EVERYTHING, checks=True, whole=True),
+                history.template(connection, run_id, key, keep=history.EVERYTHING, whole=True),
                 [copy],
             )[0]
             for run_id, key, copy in zip(run_ids[::2], ("a-00000001", "bad-00000003"), copies, strict=True)
@@ -105,12 +109,42 @@ def test_a_pruned_copy_keeps_what_the_state_of_a_video_is_read_from(
     run_id = run(instance, "e-00000008")
     instance.add_dynamic_partitions("videos", ["f-00000009"])
     with made.connection() as connection:
-        whole = history.template(connection, run_id, "e-00000008", keep=history.EVERYTHING, checks=True, whole=True)
+        whole = history.template(connection, run_id, "e-00000008", keep=history.EVERYTHING, whole=True)
         kept = history.template(connection, run_id, "e-00000008")
-        history.write(connection, kept, ["f-00000009"])
-    assert kept.rows()["event_logs"] == 2 < whole.rows()["event_logs"]  # the two materialisations
+        before = indexes(connection)
+        with history.indexed_afterwards(connection):
+            history.write(connection, kept, ["f-00000009"])
+        assert indexes(connection) == before
+    left, all_of_it = (
+        Counter(line.split(b"\t")[3].decode() for line in one.blocks["event_logs"].splitlines())
+        for one in (kept, whole)
+    )
+    read = ("ASSET_MATERIALIZATION", "ASSET_MATERIALIZATION_PLANNED", "ASSET_CHECK_EVALUATION", "PIPELINE_SUCCESS")
+    assert [left[kind] for kind in read] == [2, 2, 1, 1] and 2 * left.total() < all_of_it.total()
+    assert left == {kind: count for kind, count in all_of_it.items() if kind in left}
+    assert kept.rows()["asset_check_executions"] == 1
     assert kept.size_bytes() < whole.size_bytes() - 2 * 2000 + 100  # the picture is cut, in two rows
     assert "f-00000009" in instance.get_materialized_partitions(dg.AssetKey("first"))
+
+
+def test_the_bytes_of_a_run_are_measured_and_taken_away_again(project: tuple[Project, dg.DagsterInstance]) -> None:
+    made, instance = project
+    run_id = run(instance, "g-00000010")
+    with closing(made.connection()) as connection:
+        whole, kept = (
+            history.template(connection, run_id, "g-00000010", keep=keep, whole=True)
+            for keep in (history.EVERYTHING, history.KEPT)
+        )
+        runs = instance.get_runs_count()
+        sizes = [history.bytes_a_run(connection, one) for one in (whole, kept)]
+    assert instance.get_runs_count() == runs
+    assert sizes[0] > sizes[1] > kept.size_bytes() / 2  # pictures are packed, indexes come on top
+
+
+def indexes(connection: Any) -> set[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'")
+        return set(cursor.fetchall())
 
 
 @pytest.mark.parametrize("query", questions.QUERIES)

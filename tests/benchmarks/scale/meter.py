@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,10 @@ def measure(work: Callable[[], object], servers: Iterable[int]) -> Cost:
     return Cost(time.perf_counter() - start, _cpu_sec(roots) - cpu_sec)
 
 
-def measure_command(arguments: Sequence[str], environment: Mapping[str, str], servers: Iterable[int]) -> Cost:
-    """Run `python ARGUMENTS` as a process of its own; an exit code of 1 is an answer, others are not.
+def measure_command(
+    arguments: Sequence[str], environment: Mapping[str, str], servers: Iterable[int], answers: Container[int] = (0,)
+) -> Cost:
+    """Run `python ARGUMENTS` as a process of its own; `answers`: exit codes that are no failure.
 
     Raises:
         RuntimeError: it failed; its message is in its own output above.
@@ -56,7 +58,7 @@ def measure_command(arguments: Sequence[str], environment: Mapping[str, str], se
             time.sleep(0.02)
         _, status, usage = ended
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 1):
+    if process.returncode not in answers:
         raise RuntimeError(f"{' '.join(arguments)[:80]} failed with {process.returncode}")
     own = usage.ru_utime + usage.ru_stime
     return Cost(time.perf_counter() - start, own + _cpu_sec(servers) - cpu_sec, peak_kb / 1024)

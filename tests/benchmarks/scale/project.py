@@ -7,21 +7,32 @@ Of a hundred videos one failed and one was not processed yet.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from autorisk_dagster.reporting.dashboard.fleet_data import PER_VIDEO
 from tests.benchmarks.scale import history
 
 # The tables that are copied for every video: what the night, `autorisk status` and the assets over the fleet read most.
 TABLES = ("source_video", "severity_ranking", "mined_clips")
+DASHBOARD_VIDEOS = 1_000  # as many have all the tables that the dashboard reads
 FAILED, WAITING = 7, 13  # of each hundred videos, by number
+NO_REDIS = "redis://127.0.0.1:9/0"
+LEAST_FREE_BYTES = 8e9  # on the disk; before that the growing stops
+AT_ONCE = 5_000  # videos between two looks at the disk
+
+
+class DiskFullError(Exception):
+    """The next videos would not fit; what was measured is kept."""
 
 
 @dataclass
@@ -57,8 +68,13 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         """Of every process that works on this project."""
-        own = {"AUTORISK_DATA": self.data, "AUTORISK_INBOX": self.inbox, "DAGSTER_HOME": self.home}
-        return {**os.environ, **{name: str(path) for name, path in own.items()}, "POLARS_MAX_THREADS": "1"}
+        own = {
+            **{"AUTORISK_DATA": self.data, "AUTORISK_INBOX": self.inbox, "DAGSTER_HOME": self.home},
+            # PostgreSQL is the fleet's; of Redis nothing is asked here, so that its address leads nowhere.
+            **{"AUTORISK_DEPLOYMENT": "fleet", "AUTORISK_POSTGRES_URL": self.url, "AUTORISK_REDIS_URL": NO_REDIS},
+            "POLARS_MAX_THREADS": 1,
+        }
+        return {**os.environ, **{name: str(value) for name, value in own.items()}}
 
     def set_up(self) -> None:
         """The folders, and the settings of an instance on PostgreSQL."""
@@ -98,35 +114,45 @@ def process(instance: Any, video: Path) -> tuple[str, str, bool]:
 
 def take_templates(project: Project, instance: Any, video: Path) -> None:
     """Process `video` and a torn file; keep what Dagster wrote."""
-    torn = project.folder / "torn.mp4"
+    torn, whole = project.folder / "torn.mp4", project.folder / "000000.mp4"  # its key is as long as the others'
     torn.write_bytes(b"no video")
-    key, run_id, success = process(instance, video)
+    shutil.copyfile(video, whole)
+    key, run_id, success = process(instance, whole)
     failed_key, failed_run, failed_success = process(instance, torn)
     if not success or failed_success:
         raise RuntimeError("the video must go through and the torn file must fail; see the log")
     with project.connection() as connection:
-        project.template = history.template(connection, run_id, key)
-        project.failure = history.template(connection, failed_run, failed_key)
+        project.template = history.template(connection, run_id, key, keep=history.COPIED)
+        # Of what failed nothing is pruned.
+        project.failure = history.template(connection, failed_run, failed_key, keep=history.EVERYTHING)
     project.keys = [key, failed_key]
 
 
 def grow(project: Project, instance: Any, count: int) -> None:
-    """Bring the fleet to `count` videos, each with its file, record, history and tables."""
+    """Bring the fleet to `count` videos, each with its file, record, history and tables.
+
+    Raises:
+        DiskFullError: less than `LEAST_FREE_BYTES` are left.
+    """
     assert project.template is not None and project.failure is not None
     first = len(project.keys)
-    keys = _see_files(project, range(first, count))
-    for start in range(0, len(keys), 10_000):
-        instance.add_dynamic_partitions("videos", keys[start : start + 10_000])
-    done = [key for number, key in enumerate(keys, first) if number % 100 not in (FAILED, WAITING)]
-    with project.connection() as connection:
-        history.write(connection, project.template, done)
-        failed = [key for number, key in enumerate(keys, first) if number % 100 == FAILED]
-        history.write(connection, project.failure, failed)
-    with project.connection() as connection:
+    numbered = list(enumerate(_see_files(project, range(first, count)), first))
+    with project.connection() as connection, history.indexed_afterwards(connection):
+        for start in range(0, len(numbered), AT_ONCE):
+            if shutil.disk_usage(project.folder).free < LEAST_FREE_BYTES:
+                raise DiskFullError(f"less than {LEAST_FREE_BYTES / 1e9:.0f} GB left at {first + start:,} videos")
+            some = numbered[start : start + AT_ONCE]
+            done = [key for number, key in some if number % 100 not in (FAILED, WAITING)]
+            history.write(connection, project.template, done)
+            history.write(connection, project.failure, [key for number, key in some if number % 100 == FAILED])
+            _copy_tables(project, done, TABLES)
+            if count <= DASHBOARD_VIDEOS:
+                _copy_tables(project, done, tuple(name for name in PER_VIDEO if name not in TABLES))
+            instance.add_dynamic_partitions("videos", [key for _, key in some])
+    with closing(project.connection()) as connection:
         connection.autocommit = True
-        connection.cursor().execute("ANALYZE")
-    _copy_tables(project, done)
-    project.keys += keys
+        connection.cursor().execute("VACUUM ANALYZE")
+    project.keys += [key for _, key in numbered]
 
 
 def put_footage(project: Project, numbers: Sequence[int] | range) -> None:
@@ -161,14 +187,34 @@ def _see_files(project: Project, numbers: range) -> list[str]:
     return [action.video_id for action in sorted(outcome.actions, key=lambda action: action.path[-10:])]
 
 
-def _copy_tables(project: Project, keys: Sequence[str]) -> None:
-    """The processed video's tables under other names."""
-    like = project.keys[0]
-    for name in TABLES:
+def _copy_tables(project: Project, keys: Sequence[str], names: Sequence[str]) -> None:
+    """The processed video's tables as those of other videos: not packed, so that its key, which their ids begin with,
+    can be replaced in the file."""
+    like = project.keys[0].encode()
+    for name in names:
         folder = project.data / "tables" / name
-        content = (folder / f"{like}.parquet").read_bytes()
+        unpacked = io.BytesIO()
+        pl.read_parquet(folder / f"{project.keys[0]}.parquet").write_parquet(unpacked, compression="uncompressed")
+        content = unpacked.getvalue()
         for key in keys:
-            (folder / f"{key}.parquet").write_bytes(content)
+            if len(key) != len(like):
+                raise ValueError(f"{key} cannot stand where {project.keys[0]} stood")
+            (folder / f"{key}.parquet").write_bytes(content.replace(like, key.encode()))
+
+
+def bytes_a_run(project: Project) -> dict[str, int]:
+    """What a run of the processed video adds to the database: as it was written, with its log pruned, without pictures
+    and long tables too, and as it is copied."""
+    assert project.template is not None
+    run_id, key = project.template.run_id, project.template.partition
+    with closing(project.connection()) as connection:
+        kinds = {
+            "whole": history.template(connection, run_id, key, keep=history.EVERYTHING, whole=True),
+            "pruned": history.template(connection, run_id, key, whole=True),
+            "bare": history.template(connection, run_id, key),
+            "copied": project.template,
+        }
+        return {name: history.bytes_a_run(connection, one) for name, one in kinds.items()}
 
 
 def rows_a_video(project: Project) -> int:

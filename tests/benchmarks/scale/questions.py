@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.benchmarks.scale.front_end import Webserver
 from tests.benchmarks.scale.meter import Cost, measure, measure_command
-from tests.benchmarks.scale.project import Project, put_footage
+from tests.benchmarks.scale.project import DASHBOARD_VIDEOS, Project, put_footage
 
 CLI = ("-c", "from autorisk_dagster.cli import main; main()")
 EVENTS = ["MATERIALIZATION", "OBSERVATION", "FAILED_TO_MATERIALIZE"]
 LATEST = 50  # rows of a page in the front end
-LONG_SEC = 20.0
+LONG_SEC = 8.0
+NOBODY_PORT = 9  # discard: nothing listens there
 NIGHT_PLAN = "autorisk/night"  # where the plan of a night is kept
 ASSET = "safety_report"
 
@@ -44,6 +46,8 @@ def ticks(project: Project, instance: Any, servers: tuple[int, ...], times: int)
     import dagster as dg
 
     from autorisk_dagster.definitions import defs
+    from autorisk_dagster.night.delivery import WEBHOOK
+    from autorisk_dagster.night_sensors import failure_alerts
     from autorisk_dagster.schedules import nightly_fleet_batch
     from autorisk_dagster.sensors import inbox
 
@@ -64,11 +68,23 @@ def ticks(project: Project, instance: Any, servers: tuple[int, ...], times: int)
             found["result"] = inbox.evaluate_tick(context)
         cursor[0] = found["result"].cursor
 
+    def alerts_tick() -> None:
+        # No night is under way, nothing was seen before, and nobody takes the message.
+        instance.daemon_cursor_storage.set_cursor_values({NIGHT_PLAN: ""})
+        os.environ[WEBHOOK] = f"http://127.0.0.1:{NOBODY_PORT}/"
+        with dg.SensorEvaluationContext(
+            instance_ref=instance.get_ref(), instance=instance, cursor=None, repository_def=repository
+        ) as context:
+            failure_alerts.evaluate_tick(context)
+        del os.environ[WEBHOOK]
+
     for number in _again(times + 1):
         instance.daemon_cursor_storage.set_cursor_values({NIGHT_PLAN: ""})  # no plan is kept from the tick before
         cost = measure(schedule_tick, servers)
         requested = len(found["result"].run_requests or [])
         yield ("nightly tick, first" if number == 0 else "nightly tick", cost, {"requested": requested})
+    for _ in _again(times):
+        yield "alerts tick, a new failure", measure(alerts_tick, servers), {}
     cursor[0] = str(10**12)  # everything that is known was done
     for _ in _again(times):
         yield "inbox tick, nothing new", measure(sensor_tick, servers), {}
@@ -142,14 +158,21 @@ def _location(server: Webserver) -> str:
 
 def commands(project: Project, servers: tuple[int, ...], times: int) -> Iterator[Measured]:
     """Whole processes: interpreter, imports and all."""
-    for name, arguments in (
+    asked: list[tuple[str, tuple[str, ...]]] = [
         ("autorisk status", (*CLI, "status")),
         ("autorisk doctor", (*CLI, "doctor")),
+        ("autorisk night plan", (*CLI, "night", "plan")),
+        ("autorisk night broken", (*CLI, "night", "broken")),
         ("fan-in: clips by severity", ("-m", "tests.benchmarks.scale.fan_in", "severity_ranking", "group")),
         ("fan-in: every row of mined_clips", ("-m", "tests.benchmarks.scale.fan_in", "mined_clips", "collect")),
-    ):
+    ]
+    if len(project.keys) <= DASHBOARD_VIDEOS:
+        asked.append(("autorisk dashboard", (*CLI, "dashboard")))
+    for name, arguments in asked:
         for _ in _again(times):
-            yield name, measure_command(arguments, project.environment(), servers), {}
+            # The doctor finds what is broken here, and says so with 1.
+            answers = (1,) if name == "autorisk doctor" else (0,)
+            yield name, measure_command(arguments, project.environment(), servers, answers), {}
 
 
 def history_size(project: Project) -> dict[str, int]:

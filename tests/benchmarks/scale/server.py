@@ -48,7 +48,7 @@ def postgres(folder: Path) -> Iterator[str]:
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": cluster,
         "shared_buffers": "1GB",
-        "max_wal_size": "8GB",
+        "max_wal_size": "2GB",
         "fsync": "off",
         "synchronous_commit": "off",
         "full_page_writes": "off",

@@ -3,12 +3,15 @@ libraries keep for the whole process does not reach the next test."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.databases import quicken
 
 # No property is a timing assertion. Where CI is set, hypothesis does this by itself, with the same examples each time.
 if not os.environ.get("CI"):
@@ -18,6 +21,14 @@ if not os.environ.get("CI"):
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it on import, for every thread of a test's servers
+os.environ.setdefault("AUTORISK_CORES", "1")  # there are as many test processes as cores: more threads only wait
+quicken()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: it need not be looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
@@ -17,16 +16,17 @@ from autorisk_dagster import tables
 from autorisk_dagster.definitions import defs
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.paths import CONFIGS
+from tests import commands
 from tests.blob_world import film_crossing
 
 
 class Project:
-    """Runs `autorisk` in a process of its own, so that settings are read anew each time."""
+    """A folder with settings, data and history; `autorisk` runs in a process of its own, which reads them anew."""
 
     def __init__(self, folder: Path) -> None:
-        self.configs = folder / "configs"
-        shutil.copytree(CONFIGS, self.configs)
-        self.data = folder / "data"
+        self.folder, self.configs, self.data = folder, folder / "configs", folder / "data"
+        if not self.configs.exists():
+            shutil.copytree(CONFIGS, self.configs)
         self.environment = {
             **os.environ,
             "AUTORISK_CONFIGS": str(self.configs),
@@ -35,13 +35,22 @@ class Project:
         }
 
     def autorisk(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from autorisk_dagster.cli import main; main()", *map(str, arguments)]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        return commands.forked(self.environment, *arguments)
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("project"))
+def first(tmp_path_factory: pytest.TempPathFactory, video: Path) -> tuple[Project, subprocess.CompletedProcess[str]]:
+    """A project after its first run, and what that said. Not to be changed: tests have copies."""
+    project = Project(tmp_path_factory.mktemp("project") / "first")
+    return project, commands.anew(project.environment, "run", video)
+
+
+@pytest.fixture
+def project(first: tuple[Project, subprocess.CompletedProcess[str]], tmp_path: Path) -> Project:
+    """A project of one's own in which the video has been run."""
+    made, ran = first
+    assert ran.returncode == 0, ran.stderr
+    return Project(Path(shutil.copytree(made.folder, tmp_path / "project")))
 
 
 ALL = len(PER_VIDEO)
@@ -62,11 +71,12 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return film_crossing(tmp_path_factory.mktemp("footage") / "Drive 1.mp4", seconds=4.0)
 
 
-def test_run_prints_the_table_and_a_second_run_makes_nothing(project: Project, video: Path) -> None:
-    first = project.autorisk("run", video)
-    assert first.returncode == 0, first.stderr
+def test_run_prints_the_table_and_a_second_run_makes_nothing(
+    first: tuple[Project, subprocess.CompletedProcess[str]], project: Project, video: Path
+) -> None:
+    _, ran = first
     for word in ("video", "clips", "worst severity", "near misses", "report"):
-        assert word in first.stdout
+        assert word in ran.stdout
     (report,) = project.data.glob("media/drive-1-*/report.html")
     assert report.stat().st_size > 100_000
     again = project.autorisk("run", video)
@@ -74,7 +84,6 @@ def test_run_prints_the_table_and_a_second_run_makes_nothing(project: Project, v
 
 
 def test_a_changed_setting_makes_again_what_reads_it_and_what_is_behind_it(project: Project, video: Path) -> None:
-    project.autorisk("run", video)
     profile = project.configs / "default.yaml"
     before = profile.read_text(encoding="utf-8")
     assert "r3_fused: 0.65" in before
@@ -85,7 +94,6 @@ def test_a_changed_setting_makes_again_what_reads_it_and_what_is_behind_it(proje
 
 
 def test_what_was_learned_from_labels_makes_again_what_reads_it(project: Project, video: Path) -> None:
-    project.autorisk("run", video)
     learned = tables.empty(tables.CORRECTION_PARAMETERS)
     learned.write_parquet(project.data / "tables" / "correction_parameters.parquet")
     with dg.DagsterInstance.from_config(project.environment["DAGSTER_HOME"]) as instance:
@@ -98,7 +106,6 @@ def test_what_was_learned_from_labels_makes_again_what_reads_it(project: Project
 
 
 def test_a_video_whose_step_failed_is_made_from_there_on(project: Project, video: Path) -> None:
-    project.autorisk("run", video)
     (table,) = project.data.glob("tables/severity_ranking/drive-1-*.parquet")
     table.unlink()
     again = project.autorisk("run", video)
@@ -108,14 +115,11 @@ def test_a_video_whose_step_failed_is_made_from_there_on(project: Project, video
 
 
 def test_another_profile_makes_everything_again(project: Project, video: Path) -> None:
-    project.autorisk("run", video)
     again = project.autorisk("run", video, "--profile", "winter")
     assert f"{ALL} assets to make" in again.stderr and "kept" not in again.stderr
-    project.autorisk("run", video, "--profile", "default")
 
 
 def test_a_lost_clip_is_cut_again(project: Project, video: Path) -> None:
-    project.autorisk("run", video)
     (clip,) = project.data.glob("media/drive-1-*/clips/*.mp4")
     clip.unlink()
     again = project.autorisk("run", video)
@@ -129,7 +133,6 @@ def test_an_unknown_setting_fails_the_video_and_names_the_key(project: Project, 
     found = project.autorisk("run", video, "--profile", "typo")
     assert found.returncode == 1
     assert "profile typo: mining.wieght_audio: Extra inputs are not permitted" in found.stderr
-    (project.configs / "typo.yaml").unlink()
 
 
 def test_a_bad_file_among_good_ones_is_one_failed_row(project: Project, video: Path, tmp_path: Path) -> None:
@@ -150,7 +153,6 @@ def test_nothing_to_ingest_is_an_error_that_says_why(project: Project, tmp_path:
 
 
 def test_media_whose_time_is_over_is_swept_and_not_made_again(project: Project, video: Path) -> None:
-    project.autorisk("run", video)
     profile = project.configs / "default.yaml"
     profile.write_text(profile.read_text(encoding="utf-8").replace("keep_media_days: null", "keep_media_days: 30"))
     (key,) = [path.name for path in project.data.glob("media/drive-1-*")]

@@ -17,7 +17,7 @@ import yaml
 from autorisk_dagster import tables
 from autorisk_dagster.errors import AutoRiskError, BucketUnavailableError, EndpointError, InputError
 from autorisk_dagster.paths import CONFIGS
-from autorisk_dagster.profile import known_profiles
+from autorisk_dagster.profile import known_profiles, parsed
 
 OWNERS = ["team:fleet-safety"]
 SCHEMA_CHECK = "schema"
@@ -138,7 +138,7 @@ def code_version(number: int, *sections: str) -> str:
 def _sections(path: Path, sections: tuple[str, ...]) -> object:
     text = path.read_text(encoding="utf-8")
     try:
-        values = yaml.safe_load(text)
+        values = parsed(text)
         return [values.get("extends"), [values.get(section) for section in sections]]
     except (yaml.YAMLError, AttributeError):
         return text

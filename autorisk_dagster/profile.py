@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -364,19 +365,30 @@ def known_profiles(folder: Path) -> list[str]:
     return sorted(stem for stem in stems if stem != NIGHT and not stem.startswith("dagster"))
 
 
+@lru_cache(maxsize=32)
+def parsed(text: str) -> Any:
+    """What a profile's text says, kept, and so not to be changed: each asset's code version asks for every profile.
+
+    Raises:
+        yaml.YAMLError: it is not YAML.
+    """
+    return yaml.safe_load(text)
+
+
 def _merged(name: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
     if name in seen:
         raise ProfileError(f"profile {name} extends itself: {' -> '.join((*seen, name))}")
     if name not in known_profiles(folder):
         raise ProfileError(f"no profile {name!r}; known: {', '.join(known_profiles(folder))}")
     try:
-        values = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+        values = parsed((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise ProfileError(f"profile {name} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ProfileError(f"profile {name} must be a mapping, got {type(values).__name__}")
-    base = values.pop("extends", None)
-    return _laid_over(_merged(base, folder, (*seen, name)), values) if base else values
+    change = {key: value for key, value in values.items() if key != "extends"}
+    base = values.get("extends")
+    return _laid_over(_merged(base, folder, (*seen, name)), change) if base else change
 
 
 def _laid_over(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -153,9 +154,11 @@ def bootstrapped(statistic: Statistic, groups: Groups) -> Estimate:
     )
 
 
+@lru_cache(maxsize=4)
 def _times_drawn(count: int) -> Array:
-    """(RESAMPLES, count) how often each group was drawn, with replacement."""
+    """(RESAMPLES, count) how often each group was drawn, with replacement; all figures of a table share the draw."""
     drawn: Array = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(float)
+    drawn.flags.writeable = False
     return drawn
 
 

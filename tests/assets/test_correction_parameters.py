@@ -29,7 +29,9 @@ class Fleet:
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         self.folder = folder
         self.instance = instance
-        self.definitions = defs()
+        base = defs()  # the graph of all assets is built once
+        whole = dg.Definitions(assets=base.assets, resources=base.resources)
+        self.job = whole.resolve_implicit_global_asset_job_def()
         self.store: FrameStoreIOManager = FrameStore(base_dir=str(folder / "tables")).create_io_manager(
             dg.build_init_resource_context()
         )
@@ -73,12 +75,8 @@ class Fleet:
         table.write_parquet(self.folder / "tables" / "ground_truth.parquet")
 
     def make(self, asset: str, key: str | None = None) -> tuple[pl.DataFrame, dg.AssetMaterialization]:
-        result = dg.materialize(
-            self.definitions.assets or [],
-            selection=[asset],
-            instance=self.instance,
-            resources=self.definitions.resources,
-            partition_key=key,
+        result = self.job.execute_in_process(
+            instance=self.instance, asset_selection=[dg.AssetKey(asset)], partition_key=key
         )
         (made,) = result.asset_materializations_for_node(asset)
         assert all(check.passed for check in result.get_asset_check_evaluations() if not _warns(check))

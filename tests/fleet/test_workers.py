@@ -21,7 +21,7 @@ import redis
 from dagster._core.events import DagsterEvent
 
 from autorisk_dagster.fleet.presence import Sign, all_signs
-from autorisk_dagster.fleet.worker import answer_without_work, inherited
+from autorisk_dagster.fleet.step_log import answer_without_work
 from autorisk_dagster.paths import CONFIGS
 from tests.fleet import toy
 from tests.fleet.servers import Postgres, Redis, missing_servers, until
@@ -100,7 +100,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @pytest.fixture
 def instance(fleet: Fleet) -> Iterator[dg.DagsterInstance]:
-    for left in (*fleet.folder.glob("began.*"), fleet.folder / "wait", fleet.folder / "deadly"):
+    for left in (*fleet.folder.glob("began.*"), *(fleet.folder / name for name in ("wait", "deadly", "deadly late"))):
         left.unlink(missing_ok=True)
     with dg.DagsterInstance.from_config(str(fleet.folder / "home")) as found:
         yield found
@@ -109,10 +109,15 @@ def instance(fleet: Fleet) -> Iterator[dg.DagsterInstance]:
 class Run:
     """The toy's job in a thread, as a process of the daemon would make it."""
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        self.instance, self.run_id = instance, ""
+    def __init__(self, instance: dg.DagsterInstance, in_place_of: str | None = None) -> None:
+        self.instance = instance
         job = dg.reconstructable(toy.run_both)
-        self.run_id = instance.create_run_for_job(job.get_definition()).run_id
+        self.run_id = instance.create_run_for_job(
+            job.get_definition(),
+            parent_run_id=in_place_of,
+            root_run_id=in_place_of,
+            tags={"dagster/is_resume_retry": "true"} if in_place_of else {},
+        ).run_id
         self.thread = threading.Thread(target=self._execute, args=(job,), daemon=True)
         self.thread.start()
 
@@ -124,11 +129,14 @@ class Run:
         with suppress(dg.DagsterError, RuntimeError):
             execute_run(job, run, self.instance)
 
-    def ended(self) -> dg.DagsterRunStatus:
-        self.thread.join(timeout=60)
+    def found(self) -> dg.DagsterRun:
         run = self.instance.get_run_by_id(self.run_id)
         assert run is not None
-        return run.status
+        return run
+
+    def ended(self) -> dg.DagsterRunStatus:
+        self.thread.join(timeout=60)
+        return self.found().status
 
     def of_type(self, kind: dg.DagsterEventType, step: str = "measured") -> list[DagsterEvent]:
         entries = self.instance.all_logs(self.run_id, of_type=kind)
@@ -179,6 +187,43 @@ def test_a_step_that_kills_two_workers_kills_no_third(fleet: Fleet, instance: dg
     assert not run.of_type(dg.DagsterEventType.ASSET_MATERIALIZATION)
 
 
+def test_a_step_under_way_when_its_run_s_process_died_goes_on_and_the_run_in_its_place_takes_it(
+    fleet: Fleet, instance: dg.DagsterInstance
+) -> None:
+    (fleet.folder / "wait").touch()
+    first = fleet.a_worker()
+    died = Run(instance)
+    until(lambda: fleet.began() == {first.pid}, "the step is under way")
+    instance.report_run_failed(died.found(), "as the launcher does where the run's process died")
+    second = fleet.start_worker()
+    again = Run(instance, in_place_of=died.run_id)
+    busy = f"measured of run {again.run_id}"
+    until(lambda: busy in {sign.step for sign in fleet.signs().values()}, "the second waits for the first")
+    (fleet.folder / "wait").unlink()
+    assert again.ended() is dg.DagsterRunStatus.SUCCESS
+    assert fleet.began() == {first.pid} and second.poll() is None
+    assert len(died.of_type(dg.DagsterEventType.ASSET_MATERIALIZATION)) == 1
+    assert not again.of_type(dg.DagsterEventType.ASSET_MATERIALIZATION)
+    assert len(again.of_type(dg.DagsterEventType.STEP_SUCCESS)) == 1
+    assert len(again.of_type(dg.DagsterEventType.ASSET_MATERIALIZATION, "judged")) == 1
+
+
+def test_what_was_recorded_before_its_worker_was_killed_is_not_recorded_again(
+    fleet: Fleet, instance: dg.DagsterInstance
+) -> None:
+    (fleet.folder / "deadly late").touch()
+    run = Run(instance)
+    assert run.ended() is dg.DagsterRunStatus.SUCCESS  # by the other worker
+    (died,) = fleet.began() & {worker.pid for worker in fleet.workers if worker.poll() is not None}
+    assert len(fleet.began()) == 2
+    assert len(run.of_type(dg.DagsterEventType.STEP_START)) == 2
+    (made,) = run.of_type(dg.DagsterEventType.ASSET_MATERIALIZATION)
+    assert made.step_materialization_data.materialization.metadata["by"].value == died
+    assert len(run.of_type(dg.DagsterEventType.ASSET_CHECK_EVALUATION)) == 1
+    assert len(run.of_type(dg.DagsterEventType.STEP_SUCCESS)) == 1
+    assert len(run.of_type(dg.DagsterEventType.ASSET_MATERIALIZATION, "judged")) == 1
+
+
 def test_a_step_of_a_run_that_is_over_is_ended_and_its_worker_goes_on(
     fleet: Fleet, instance: dg.DagsterInstance
 ) -> None:
@@ -186,9 +231,7 @@ def test_a_step_of_a_run_that_is_over_is_ended_and_its_worker_goes_on(
     worker = fleet.a_worker()
     run = Run(instance)
     until(lambda: fleet.began() == {worker.pid}, "the step is under way")
-    found = instance.get_run_by_id(run.run_id)
-    assert found is not None
-    instance.report_run_failed(found, "as the launcher does where the run's process died")
+    instance.report_run_canceled(run.found())
     until(lambda: not any(sign.step for sign in fleet.signs().values()), "the worker has let it go")
     assert worker.poll() is None
     assert not run.of_type(dg.DagsterEventType.ASSET_MATERIALIZATION)
@@ -205,36 +248,3 @@ def test_the_worker_that_ends_in_order_takes_its_sign_away(fleet: Fleet) -> None
     worker.send_signal(signal.SIGTERM)
     worker.wait(timeout=60)
     assert name not in fleet.signs()
-
-
-def test_a_run_in_the_place_of_another_takes_what_was_finished_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(toy.FOLDER, str(tmp_path))
-    with dg.DagsterInstance.ephemeral() as instance:
-        died = dg.materialize([toy.measured], instance=instance)
-        (step,) = [event.step_key for event in died.all_events if event.is_step_start]
-        assert step is not None
-        job = died.job_def
-
-        def in_its_place(tags: dict[str, str]) -> str:
-            made = instance.create_run_for_job(job, parent_run_id=died.run_id, root_run_id=died.run_id, tags=tags)
-            return made.run_id
-
-        by_hand = in_its_place({})  # a person wants all of it anew
-        assert inherited(instance, by_hand, step, lambda: set()) is None
-        resumed = in_its_place({"dagster/is_resume_retry": "true"})
-        asked: list[int] = []
-
-        def under_way() -> set[str]:
-            asked.append(1)
-            return {f"{step} of run {died.run_id}"} if len(asked) == 1 else set()
-
-        told = inherited(instance, resumed, step, under_way)
-        assert len(asked) == 2 and told is not None
-        kinds = [event.event_type.value for event in told]
-        assert kinds[0] == "STEP_START" and "STEP_OUTPUT" in kinds and kinds[-1] == "STEP_SUCCESS"
-        kept = [one.dagster_event.event_type.value for one in instance.all_logs(resumed) if one.dagster_event]
-        assert kept == ["ASSET_MATERIALIZATION_PLANNED", *kinds]
-        assert len(instance.fetch_materializations(dg.AssetKey("measured"), limit=10).records) == 1
-        assert inherited(instance, resumed, "judged", lambda: set()) is None

@@ -22,6 +22,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from autorisk_dagster.cli.webserver import media_route
+from autorisk_dagster.errors import InputError
+from autorisk_dagster.fleet.one_daemon import FileLock
 
 SECRET = b"not to be seen"
 FILM = bytes(range(256)) * 4
@@ -185,7 +187,10 @@ def test_the_ui_serves_dagster_and_media_and_goes_down_with_all_it_started(tmp_p
             values = {one["permission"]: one["value"] for one in allowed["data"]["permissions"]}
             assert values["launch_pipeline_execution"] is values["wipe_assets"] is (not options)
         running = " ".join(_children_of(str(tmp_path / "home")))
-        assert ("dagster._daemon run" in running) == (not options)
+        assert ("autorisk_dagster.fleet.daemon" in running) == (not options)
+        if not options:
+            with pytest.raises(InputError, match=r"a daemon of this history runs already, in process \d+ "):
+                FileLock(tmp_path / "home").take()  # a second UI's daemon
     finally:
         program.send_signal(signal.SIGTERM)
         assert program.wait(timeout=60) == 0

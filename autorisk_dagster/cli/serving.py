@@ -10,6 +10,7 @@ import sys
 import click
 
 from autorisk_dagster.cli.instance import local_instance, shown
+from autorisk_dagster.fleet.daemon import COMMAND as DAEMON
 from autorisk_dagster.fleet.deployment import deployment
 from autorisk_dagster.paths import ROOT, data_root
 from autorisk_dagster.storage import data_storage
@@ -49,13 +50,7 @@ def ui(host: str, port: int, read_only: bool) -> None:
     click.echo(f"Dagster UI: http://{host}:{port}   dashboard: http://{host}:{port}/media/fleet/dashboard/index.html")
     workspace = ["-w", str(ROOT / "workspace.yaml")]
     web = [sys.executable, "-m", "autorisk_dagster.cli.webserver", "--host", host, "--port", str(port), *workspace]
-    commands = (
-        [[*web, "--read-only"]]
-        if read_only
-        else [web]
-        if deployment() == "fleet"
-        else [web, [sys.executable, "-m", "dagster._daemon", "run", *workspace]]
-    )
+    commands = [[*web, "--read-only"]] if read_only else [web] if deployment() == "fleet" else [web, DAEMON]
     sys.exit(_together(commands, {**os.environ, "AUTORISK_DATA": data_root()}))
 
 

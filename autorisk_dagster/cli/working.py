@@ -9,6 +9,7 @@ import click
 
 from autorisk_dagster.cli.instance import local_instance
 from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.fleet.daemon import COMMAND
 from autorisk_dagster.fleet.deployment import QUEUES, VARIABLE, deployment
 from autorisk_dagster.paths import ROOT
 
@@ -43,7 +44,8 @@ def worker(queues: tuple[str, ...]) -> None:
 
 @click.command()
 def daemon() -> None:
-    """Run the fleet's schedules, sensors, queue and runs, until ended. One in the whole fleet; steps are the workers'.
+    """Run the fleet's schedules, sensors, queue and runs, until ended; steps are the workers'. One in the whole fleet:
+    while it runs, a second one ends with an error that names it.
 
     Needs AUTORISK_DEPLOYMENT=fleet; on one machine `autorisk ui` has it.
     """
@@ -55,6 +57,5 @@ def daemon() -> None:
     with local_instance():  # the home is there, with its settings
         pass
     os.environ.setdefault("DAGSTER_GRPC_TIMEOUT_SECONDS", str(LAUNCH_PATIENCE_SEC))
-    command = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(ROOT / "workspace.yaml")]
     os.chdir(ROOT)
-    os.execv(sys.executable, command)  # signals reach it without a process between
+    os.execv(sys.executable, COMMAND)  # signals reach it without a process between

@@ -105,6 +105,17 @@ def test_room_on_the_disk(tmp_path: Path, free_gb: float, state: str) -> None:
     assert found.state == state and not (tmp_path / "not made yet").exists()
 
 
+def test_a_data_folder_that_cannot_be_written_to_or_is_full_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert machine.data_folder_is_usable(tmp_path)[0].state != "broken" and not list(tmp_path.iterdir())
+    (full,) = machine.data_folder_is_usable(Path("/dev/full"))  # no folder at all, to any user
+    assert full.state == "broken" and full.found == "/dev/full: cannot be written to (Not a directory)"
+    monkeypatch.setattr(Path, "read_bytes", lambda _: b"something else")
+    (other,) = machine.data_folder_is_usable(tmp_path)
+    assert other.state == "broken" and "does not give back what was written" in other.found
+
+
 def test_packages_are_held_against_their_pins(tmp_path: Path) -> None:
     pins = tmp_path / "constraints.txt"
     pins.write_text("click==0.0.1\nnot-installed-at-all==1\npolars==0.1 ; python_version < '3'\n", encoding="utf-8")

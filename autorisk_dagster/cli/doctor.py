@@ -27,7 +27,9 @@ _STYLES = {"ok": "green", "warn": "yellow", "broken": "red"}
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
 def doctor(as_json: bool) -> None:
-    """Check what a run needs and say how to mend what is missing; changes nothing. Exit code 1: something is broken."""
+    """Check what a run needs and say how to mend what is missing. Exit code 1: something is broken.
+
+    Changes nothing; a small file is written where data lies, and deleted."""
     findings = _all_findings()
     shown = json.dumps([one.as_json() for one in findings])
     broken = [one for one in findings if one.state == "broken"]
@@ -49,7 +51,7 @@ def _all_findings() -> list[Finding]:
     found = checked("Python", machine.python_version)
     found += checked("packages", partial(machine.packages, ROOT / "constraints.txt"))
     if "://" in data_root():
-        found += checked("data bucket", lambda: machine.data_bucket_is_reached(data_storage()))
+        found += checked("data bucket", lambda: machine.data_bucket_is_usable(data_storage()))
     found += checked("data folder", partial(machine.data_folder_is_usable, local_folder()))
     in_order = checked("Dagster home", partial(machine.dagster_home, home))
     in_order += checked("deployment", partial(services.chosen, home, environment))

@@ -6,9 +6,11 @@ import importlib.util
 import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 PACKAGE = "autorisk-dagster"
 MIN_FREE_GB, LOW_FREE_GB = 1.0, 10.0  # an hour of footage leaves well under 1 GB of clips; chosen here
 ENDPOINT_TIMEOUT_SEC = 3.0
+_PROBE = b"written by autorisk doctor, and deleted by it\n"
 
 
 def python_version(running: tuple[int, int] = sys.version_info[:2]) -> list[Finding]:
@@ -63,26 +66,52 @@ def packages(constraints: Path) -> list[Finding]:
     return [Finding("packages", "ok", f"{len(required)} needed, all as pinned")]
 
 
-def data_bucket_is_reached(storage: Storage) -> list[Finding]:
-    """The bucket that data lies in answers, with the credentials there are. Writing is not tried."""
-    try:
-        storage.names()
-    except (AutoRiskError, OSError) as error:
-        return [Finding("data bucket", "broken", str(error), "mend it, and run again: autorisk doctor")]
-    return [Finding("data bucket", "ok", f"{storage.root}: answers")]
+def data_bucket_is_usable(storage: Storage) -> list[Finding]:
+    """The bucket that data lies in can be listed, and a small object written there, read back and deleted."""
+    name, probe = "data bucket", f".doctor-{socket.gethostname()}-{os.getpid()}"
+    found: list[bytes | None] = []
+    tries: list[tuple[str, Callable[[], object]]] = [
+        ("listed", storage.names),
+        ("written to", lambda: storage.write(probe, _PROBE)),
+        ("read", lambda: found.append(storage.read(probe))),
+        ("deleted from", lambda: storage.remove(probe)),
+    ]
+    for doing, act in tries:
+        try:
+            act()
+        except (AutoRiskError, OSError) as error:
+            if doing == "read":
+                with suppress(AutoRiskError, OSError):
+                    storage.remove(probe)
+            stays = f", so {probe} stays there" if doing == "deleted from" else ""
+            text = f"{storage.root}: cannot be {doing}{stays} ({error})"
+            return [Finding(name, "broken", text, "mend it, and run again: autorisk doctor")]
+    if found != [_PROBE]:
+        text = f"{storage.root}: does not give back what was written a moment ago"
+        return [Finding(name, "broken", text, "use storage that shows a new object at once, as S3 does")]
+    return [Finding(name, "ok", f"{storage.root}: a small object was written, read and deleted")]
 
 
 def data_folder_is_usable(folder: Path, free_bytes: int | None = None) -> list[Finding]:
-    """The data folder can be written to, and has room. `free_bytes`: None asks the disk."""
+    """A small file can be written to the data folder, read back and deleted, and there is room. `free_bytes`: None asks
+    the disk."""
     name, there = "data folder", folder
     while not there.exists():
         there = there.parent
+    doing = "written to"
     try:
-        with tempfile.NamedTemporaryFile(dir=there, prefix=".doctor-"):
-            pass
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".doctor-") as file:
+            file.write(_PROBE)
+            file.flush()
+            doing = "read"
+            content = Path(file.name).read_bytes()
+            doing = "deleted from"
     except OSError as error:
-        mend = "give this user the right to write there, or set AUTORISK_DATA"
-        return [Finding(name, "broken", f"{folder}: cannot be written to ({error.strerror})", mend)]
+        mend = "give this user the right to read, write and delete there, or set AUTORISK_DATA"
+        return [Finding(name, "broken", f"{folder}: cannot be {doing} ({error.strerror})", mend)]
+    if content != _PROBE:
+        text = f"{folder}: does not give back what was written a moment ago"
+        return [Finding(name, "broken", text, "look at the disk, or set AUTORISK_DATA to another")]
     free_gb = (shutil.disk_usage(there).free if free_bytes is None else free_bytes) / 1e9
     mend = "" if free_gb >= LOW_FREE_GB else "free space: autorisk sweep, or set AUTORISK_DATA to a larger disk"
     state = "broken" if free_gb < MIN_FREE_GB else "warn" if free_gb < LOW_FREE_GB else "ok"

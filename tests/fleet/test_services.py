@@ -7,10 +7,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
+from dagster._daemon.types import DaemonHeartbeat
 
 pytest.importorskip("psycopg2")
+pytest.importorskip("dagster_postgres")
 redis = pytest.importorskip("redis")
 
 from autorisk_dagster.cli.doctor import doctor
@@ -104,24 +107,56 @@ def test_a_clock_that_is_wrong_is_broken() -> None:
     assert late.state == "broken" and late.found == "-40 s from Redis's"
 
 
-@needs_servers
-def test_a_database_whose_user_may_make_no_tables_is_broken(tmp_path: Path) -> None:
-    import psycopg2
-
-    server = Postgres(tmp_path / "cluster")
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = Postgres(tmp_path_factory.mktemp("database") / "cluster")
     try:
         server.make()
-        assert services.database(server.url)[0].state == "ok"
-        connection = psycopg2.connect(server.url.replace("+psycopg2", ""))
-        connection.autocommit = True
-        connection.cursor().execute("CREATE ROLE viewer LOGIN")
-        connection.close()
-        (found,) = services.database(server.url.replace("postgres@", "viewer@"))
-        assert found.state == "broken" and "may not make tables" in found.found
-        (absent,) = services.database(server.url + "2")
-        assert absent.state == "broken" and 'database "autorisk2" does not exist' in absent.found
+        yield server
     finally:
         server.kill()
+
+
+@needs_servers
+def test_a_database_whose_user_may_make_no_tables_is_broken(database: Postgres) -> None:
+    import psycopg2
+
+    assert services.database(database.url)[0].state == "ok"
+    connection = psycopg2.connect(database.url.replace("+psycopg2", ""))
+    connection.autocommit = True
+    connection.cursor().execute("CREATE ROLE viewer LOGIN")
+    connection.close()
+    (found,) = services.database(database.url.replace("postgres@", "viewer@"))
+    assert found.state == "broken" and "may not make tables" in found.found
+    (absent,) = services.database(database.url + "2")
+    assert absent.state == "broken" and 'database "autorisk2" does not exist' in absent.found
+
+
+@needs_servers
+def test_the_doctor_of_a_fleet_in_order_finds_nothing_broken(
+    broker: Redis, database: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_bytes(instance_file("fleet").read_bytes())
+    for name, value in {
+        "AUTORISK_DEPLOYMENT": "fleet",
+        "AUTORISK_POSTGRES_URL": database.url,
+        "AUTORISK_REDIS_URL": broker.url,
+        "AUTORISK_DATA": str(tmp_path / "data"),
+        "DAGSTER_HOME": str(home),
+    }.items():
+        monkeypatch.setenv(name, value)
+    with dg.DagsterInstance.from_config(str(home)) as instance, redis.Redis.from_url(broker.url) as client:
+        client.flushdb()
+        give(client, Sign(("cpu", "gpu")), lasts_sec=600)
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SENSOR", "autorisk-daemon"))
+    told = CliRunner().invoke(doctor, ["--json"])
+    findings = {one["name"]: one for one in json.loads(told.output)["findings"]}
+    assert {name: one["found"] for name, one in findings.items() if one["state"] == "broken"} == {}
+    assert told.exit_code == 0
+    in_order = ("database", "broker", "clock", "queue cpu", "queue gpu", "daemon", "deployment", "Dagster home")
+    assert {findings[name]["state"] for name in in_order} == {"ok"}
 
 
 def test_findings_are_json() -> None:

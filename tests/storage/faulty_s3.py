@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 
 BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
-Kind = Literal["busy", "cut request", "cut answer", "silent"]
+REFUSED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+
+Kind = Literal["busy", "refused", "cut request", "cut answer", "silent"]
 
 
 @dataclass
@@ -23,8 +25,8 @@ class Fault:
     """What happens to requests whose method and path match `request`, so many times.
 
     Attributes:
-        kind: busy: 503; cut request: the connection ends in the middle of an upload, cut answer: of a download;
-            silent: no answer until the test is over
+        kind: busy: 503; refused: 403; cut request: the connection ends in the middle of an upload, cut answer: of a
+            download; silent: no answer until the test is over
     """
 
     request: str
@@ -90,8 +92,9 @@ class FaultyS3:
                 handler.connection.close()
                 return
         body = handler.rfile.read(length)
-        if fault is not None and fault.kind == "busy":
-            self._answer(handler, 503, {"Content-Type": "application/xml"}, BUSY, len(BUSY))
+        if fault is not None and fault.kind in ("busy", "refused"):
+            status, said = (503, BUSY) if fault.kind == "busy" else (403, REFUSED)
+            self._answer(handler, status, {"Content-Type": "application/xml"}, said, len(said))
             return
         client = http.client.HTTPConnection(self._behind.hostname or "", self._behind.port, timeout=30)
         with contextlib.closing(client):

@@ -15,6 +15,7 @@ import pytest
 
 from autorisk_dagster import tables
 from autorisk_dagster.definitions import defs
+from autorisk_dagster.doctor.machine import data_bucket_is_usable
 from autorisk_dagster.errors import BucketUnavailableError, StorageError
 from autorisk_dagster.intake.sources import source_ledger
 from autorisk_dagster.io import FrameStore, stored_table
@@ -199,3 +200,24 @@ def test_a_run_that_meets_a_busy_bucket_fails_clearly_and_another_machine_goes_o
     assert source.item(0, "sha256") == hashlib.sha256(footage.read_bytes()).hexdigest()
     assert not [name for name in data.sizes() if ".tmp" in name or name.rpartition("/")[2].startswith(".")]
     assert data.exists(f"media/{key}/report.html")
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ("^GET .*list-type", "cannot be listed (s3://"),
+        ("^PUT", "cannot be written to (s3://"),
+        ("^GET .*doctor-", "cannot be read (s3://"),
+        ("^DELETE", "stays there (s3://"),
+    ],
+    ids=["list", "put", "get", "delete"],
+)
+def test_the_doctor_names_the_right_that_is_refused(way: FaultyS3, url: str, request_: str, said: str) -> None:
+    storage = open_storage(url)
+    (fine,) = data_bucket_is_usable(storage)
+    assert (fine.state, fine.found) == ("ok", f"{url}: a small object was written, read and deleted")
+    way.fails(request_, "refused")
+    (found,) = data_bucket_is_usable(storage)
+    assert found.state == "broken" and said in found.found and "access is refused (AccessDenied)" in found.found
+    way.faults.clear()
+    assert [name for name in storage.names() if name in found.found] == storage.names()  # what it leaves it names

@@ -2,11 +2,13 @@
 
     make drill                                        # everything, about an hour on two cores
     python -m tests.fleet.drill worker --videos 12    # one fault
+    python -m tests.fleet.drill worker --bucket       # the same with media and tables in a bucket of an S3 server
 
 Real: Redis, PostgreSQL, the daemon, two workers, the settings in `configs/`; short videos with something to hear and
 see. Each fault begins with an empty data folder. Time to recover: until every step that a worker was busy with when the
 fault came was finished, counted from the moment that what was away was back. Results are compared with those of the
-faults before it, by the hash of their content.
+faults before it, by the hash of their content, and every table that is stored with the hash that was recorded. With
+--bucket each program has a folder of its own for copies, as if it were a machine of its own.
 """
 
 from __future__ import annotations
@@ -19,16 +21,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import dagster as dg
 
+from assets.tabulate import content_hash
 from autorisk_dagster.fleet.presence import all_signs
+from autorisk_dagster.io import FrameStoreIOManager
 from autorisk_dagster.jobs import PER_VIDEO
 from autorisk_dagster.paths import CONFIGS, ROOT
+from autorisk_dagster.storage import data_storage
 from tests.blob_world import film_crossing
 from tests.fleet.servers import Postgres, Redis, missing_servers, until
 
@@ -51,6 +57,8 @@ class Outcome:
     all_sec: float
     versions: dict[str, str] = field(repr=False)
     again: list[str] = field(default_factory=list)  # what was materialised more than once
+    tables: int = 0  # stored
+    torn: list[str] = field(default_factory=list)  # tables whose content is not what was recorded
 
     def line(self) -> str:
         """A row of the table."""
@@ -65,7 +73,7 @@ class Outcome:
 class Fleet:
     """Everything of a fleet on this machine, each part of which can be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, storage: dict[str, str]) -> None:
         self.folder = folder
         self.redis, self.postgres = Redis(folder / "redis"), Postgres(folder / "database" / "cluster")
         (folder / "home").mkdir()
@@ -76,21 +84,24 @@ class Fleet:
             "AUTORISK_DEPLOYMENT": "fleet",
             "AUTORISK_POSTGRES_URL": self.postgres.url,
             "AUTORISK_REDIS_URL": self.redis.url,
-            "AUTORISK_DATA": str(folder / "data"),
             "AUTORISK_INBOX": str(folder / "inbox"),
             "DAGSTER_HOME": str(folder / "home"),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
+            "AUTORISK_CORES": "1",
+            "AUTORISK_LOCAL": str(folder / "local" / "drill"),
+            **storage,
         }
-        os.environ.update({name: value for name, value in self.environment.items() if name.startswith("AUTORISK")})
+        os.environ.update({n: value for n, value in self.environment.items() if n.startswith(("AUTORISK", "AWS"))})
 
     def start(self, name: str) -> None:
         """A part by its name: `daemon`, or `worker...`."""
         what = ["daemon"] if name == "daemon" else ["worker", "--queue", "cpu", "--queue", "gpu"]
         command = [sys.executable, "-c", "from autorisk_dagster.cli import main; main()", *what]
+        environment = {**self.environment, "AUTORISK_LOCAL": str(self.folder / "local" / name)}
         with (self.folder / f"{name}.log").open("ab") as log:
             self.programs[name] = subprocess.Popen(
-                command, env=self.environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+                command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self, name: str) -> None:
@@ -204,6 +215,30 @@ def outcome_of(
     )
 
 
+def stored(found: Outcome) -> Outcome:
+    """Count the tables that are stored, and those whose content is not what was recorded."""
+    store = FrameStoreIOManager(data_storage().at("tables"))
+    for made, version in found.versions.items():
+        table = store.read(*made.split("/"))
+        if table is not None:
+            found.tables += 1
+            if content_hash(table) != version:
+                found.torn.append(made)
+    return found
+
+
+@contextmanager
+def bucket_of(folder: Path, wanted: bool) -> Iterator[dict[str, str]]:
+    """The environment of machines whose data lie in a bucket of a server of their own, or in a folder."""
+    if not wanted:
+        yield {"AUTORISK_DATA": str(folder / "data")}
+        return
+    from tests.storage.s3 import CREDENTIALS, new_bucket, s3_server
+
+    with s3_server() as address:
+        yield {**CREDENTIALS, "AWS_ENDPOINT_URL": address, "AUTORISK_DATA": f"s3://{new_bucket(address)}/fleet"}
+
+
 def nothing(fleet: Fleet) -> None:
     """No fault."""
 
@@ -247,9 +282,9 @@ FAULTS: dict[str, Callable[[Fleet], None]] = {
 }
 
 
-def drill(name: str, folder: Path, count: int) -> Outcome:
-    """One fault, half-way through `count` videos."""
-    fleet = Fleet(folder)
+def drill(name: str, folder: Path, count: int, storage: dict[str, str]) -> Outcome:
+    """One fault, half-way through `count` videos. `storage`: the environment that says where data lie."""
+    fleet = Fleet(folder, storage)
     try:
         fleet.redis.start()
         fleet.postgres.make()
@@ -268,7 +303,7 @@ def drill(name: str, folder: Path, count: int) -> Outcome:
             back = time.time()
             until(lambda: is_over(instance, wanted), "all of it is made", PATIENCE_SEC, 1.0)
             keys = list(instance.get_dynamic_partitions("videos"))
-            return outcome_of(instance, name, keys, hit, back, began)
+            return stored(outcome_of(instance, name, keys, hit, back, began))
     finally:
         fleet.stop()
 
@@ -276,9 +311,10 @@ def drill(name: str, folder: Path, count: int) -> Outcome:
 @click.command()
 @click.argument("faults", nargs=-1, type=click.Choice(list(FAULTS)))
 @click.option("--videos", default=12, show_default=True, type=click.IntRange(1, 100))
+@click.option("--bucket", is_flag=True, help="media and tables in a bucket")
 @click.option("--keep", is_flag=True, help="leave the folders, with every log")
-def main(faults: tuple[str, ...], videos: int, keep: bool) -> None:
-    """Drill FAULTS, all of them where none is named; exit code 1 where anything was lost."""
+def main(faults: tuple[str, ...], videos: int, bucket: bool, keep: bool) -> None:
+    """Drill FAULTS, all of them where none is named; exit code 1 where anything was lost or made twice."""
     lacking = missing_servers()
     if lacking:
         raise click.ClickException(lacking)
@@ -288,12 +324,15 @@ def main(faults: tuple[str, ...], videos: int, keep: bool) -> None:
     print("| fault | videos | materialised | missing | runs | steps hit | goes on s | recovered s | all s |")
     for name in faults or FAULTS:
         folder = Path(tempfile.mkdtemp(prefix=f"drill-{name}-"))
-        found = drill(name, folder, videos)
+        with bucket_of(folder, bucket) as storage:
+            found = drill(name, folder, videos, storage)
         other = {key for key, version in found.versions.items() if reference.setdefault(key, version) != version}
         print(found.line(), flush=True)
-        if found.again or other:
+        print(f"{found.tables} tables stored{' in a bucket' if bucket else ''}", flush=True)
+        if found.again or other or found.torn:
             print(f"materialised again: {found.again}; other content than before: {sorted(other)}", flush=True)
-        lost = lost or bool(found.missing or other)
+            print(f"stored with another content than recorded: {found.torn}", flush=True)
+        lost = lost or bool(found.missing or found.again or other or found.torn)
         if keep:
             print(f"kept: {folder}")
         else:

@@ -158,6 +158,8 @@ def test_compose_takes_the_file(tmp_path: Path) -> None:
     assert services["worker-gpu"]["build"]["target"] == "gpu" and services["worker-cpu"]["build"]["target"] == "cpu"
     url = services["worker-gpu"]["environment"]["AUTORISK_REDIS_URL"]
     assert url == "redis://:b@redis:6379/0"
+    cores = {name: services[name]["environment"].get("AUTORISK_CORES") for name in OURS}
+    assert cores == {"webserver": None, "daemon": None, "worker-cpu": "1", "worker-gpu": "1"}
     (tmp_path / ".env").write_text("REDIS_PASSWORD=b\nFOOTAGE=/footage\n")
     refused = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert refused.returncode != 0 and "POSTGRES_PASSWORD" in refused.stderr

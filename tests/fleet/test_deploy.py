@@ -141,6 +141,9 @@ def test_what_services_name_is_there() -> None:
     assert services["worker-gpu"]["build"]["dockerfile"] == "deploy/Dockerfile"
     url = services["worker-gpu"]["environment"]["AUTORISK_REDIS_URL"]
     assert re.fullmatch(r"redis://:\$\{REDIS_PASSWORD:\?[^}]+\}@redis:6379/0", url)
+    cores = {name: services[name]["environment"].get("AUTORISK_CORES") for name in OURS}
+    shared = "${CORES_A_WORKER:-1}"  # several workers on one machine: each would take all its cores
+    assert cores == {"webserver": None, "daemon": None, "worker-cpu": shared, "worker-gpu": shared}
 
 
 def test_compose_takes_the_file(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from resources.profiles import Profiles
     op_tags=CPU,
     kinds={"numpy", "polars"},
     owners=OWNERS,
-    code_version=code_version(6, "camera"),
+    code_version=code_version(7, "camera"),
     check_specs=[
         schema_check("conflict_measures"),
         dg.AssetCheckSpec(
@@ -45,7 +45,8 @@ def conflict_measures(
     speed, time to contact in space and in the plane, headway, deceleration to avoid a crash, post-encroachment time."""
     from autorisk_dagster.kinematics.camera import calibrate
     from autorisk_dagster.kinematics.conflict_measures import conflict_measures as measure
-    from autorisk_dagster.kinematics.own_path import MIN_SAMPLES, camera_stays
+    from autorisk_dagster.kinematics.own_motion import camera_stays
+    from autorisk_dagster.kinematics.own_path import MIN_SAMPLES
     from autorisk_dagster.reporting.conflict_plots import conflict_png, nearest_approaches
 
     facts = source_video.row(0, named=True)

@@ -7,7 +7,7 @@ which are ratios, hold where lengths are off. `distance_low_m` and `distance_hig
 All values but two look at past and present samples only: the camera is calibrated on the whole video, because it does
 not change, and post-encroachment time is known only when the own car has come to where the other was.
 
-A camera that does not move in the whole video (`own_path.camera_stays`) has no own path: nothing is in it or on a
+A camera that does not move in the whole video (`own_motion.camera_stays`) has no own path: nothing is in it or on a
 collision course, and what is measured against it is null. Who drives into an own car that waits all the time is missed.
 
 `distance_m` is from the lens. Times to collision in space, headway and braking needed are from the own bumper where the
@@ -25,18 +25,16 @@ from autorisk_dagster import tables
 from autorisk_dagster.kinematics import surrogate_measures as measures
 from autorisk_dagster.kinematics.camera import Array, Camera, Mask, calibrate
 from autorisk_dagster.kinematics.flanks import OWN_HALF_WIDTH_M
+from autorisk_dagster.kinematics.own_motion import OwnMotion, camera_stays, own_motion
 from autorisk_dagster.kinematics.own_path import (
     FIT_SEC,
     SIGNIFICANT,
     BesidePath,
-    OwnMotion,
     Track,
     beside_path,
     best_motion,
-    camera_stays,
     common_motion,
     followed_tracks,
-    own_motion,
 )
 from autorisk_dagster.kinematics.robust_line import trailing_lines
 from autorisk_dagster.kinematics.sizes import SIZE_M

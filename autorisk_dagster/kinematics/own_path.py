@@ -11,7 +11,7 @@ rate w (left positive) its curvature is k = w / V. A road user x m right of the 
 
 with x' its drift as seen, the own turning included, and z' = -closing. What stands has x' = w z and z' = -V - w x, so
 that its e' is 0, and so it is for whoever follows the same bend, in either direction. At contact, after T, it passes
-at e + e' T.
+at e + e' T. An error of the curvature moves that by |(x^2 + z^2) / 2 - z closing T|, some z^2 / 2.
 
 Without own turning that is constant bearing, decreasing range: x' T = -x says collision. In px, with bearing
 b = f x / z and b' its rate, x + x' T = (z / f) b' T, and divided by its width, in widths of the road user:
@@ -20,10 +20,10 @@ to contact by expansion (Lee 1976). Neither needs a distance: the scale cancels.
 of the middle of the box, which drifts as a long car comes nearer and shows its side (a car passed at 1.8 widths would
 seem to pass at 0.9).
 
-The own motion comes from the background's flow (`kinematics.ego_motion`): w = pan / f, V = (road flow) * f * c. The
-own path on the picture, k z^2 / 2 = pan / (2 (road flow) y) px aside at y px below the horizon, needs neither f nor c.
-Where the background says nothing, what most other road users do in proportion to their distance is taken as the own
-motion (`common_motion`), as if most of them stood; where they disagree, the path is taken as straight.
+The own motion comes from the background's flow (`kinematics.own_motion`). The own path on the picture, k z^2 / 2 =
+pan / (2 (road flow) y) px aside at y px below the horizon, needs neither focal length nor camera height. Where the
+background says nothing, what most other road users do in proportion to their distance is taken as the own motion
+(`common_motion`), as if most of them stood; where they disagree, the path is taken as straight.
 
 Edges (`kinematics.flanks`) are fitted robustly over the last `FIT_SEC`, so that a value uses past and present samples
 only and one wrong box moves nothing.
@@ -40,23 +40,17 @@ import polars as pl
 
 from autorisk_dagster.kinematics.camera import Array, Camera, Distances, Mask, cut_at_side, distances
 from autorisk_dagster.kinematics.flanks import lateral_edges_m, side_gap_m
+from autorisk_dagster.kinematics.own_motion import OwnMotion, error_of_median, own_heading
 from autorisk_dagster.kinematics.robust_line import Index, trailing_lines
 from autorisk_dagster.kinematics.sizes import SIZE_M
 
 FIT_SEC: Final = 0.8  # long enough for eight samples at 10 Hz, short enough for a cut-in, which takes 2-4 s
-OWN_SEC: Final = 0.5  # of background flow, median
-TOLD_SHARE: Final = 0.6  # of those pairs
 COMMON_SEC: Final = 1.0  # a turn lasts for seconds: what the others showed in the last one still holds
 MIN_OTHERS: Final = 3
 AGREES_SHARE, AGREE = 0.3, 0.6  # so many of the others' closing speeds must be within this share of their median
 SLOWEST_CLOSING_MPS: Final = 3.0  # who closes more slowly is rather driving ahead than standing
 MIN_SAMPLES: Final = 3  # a road user seen fewer times is not judged
-TIGHTEST_M: Final = 6.0  # radius of the tightest turn of a car, kerb to kerb 10-12 m
 SIGNIFICANT: Final = 3.0  # times its standard error
-# Test videos: a fixed camera at a crash 0.33-0.70 (10th to 90th percentile of the pairs), slow motorway traffic
-# 0.01-0.17, driving 0-0.11. Who crosses close by hides the background for a moment.
-STILL_SHARE, STAYS_PAIRS = 0.3, 0.8
-STANDING_MPS: Final = 0.5  # slower, the own path has no curvature that could be measured
 
 
 @dataclass(frozen=True)
@@ -94,22 +88,6 @@ class Track:
 
 
 @dataclass(frozen=True)
-class OwnMotion:
-    """How the own car moves at n times: (n,) rad/s left positive, m/s; NaN: cannot say."""
-
-    turning_rad_per_sec: Array
-    speed_mps: Array
-
-    def curvature_per_m(self) -> Array:
-        """Of the own path, left positive; 0 where standing or unknown."""
-        moving = self.speed_mps > STANDING_MPS
-        with np.errstate(invalid="ignore", divide="ignore"):
-            curvature = np.where(moving, self.turning_rad_per_sec / self.speed_mps, 0.0)
-        bounded: Array = np.clip(np.nan_to_num(curvature), -1 / TIGHTEST_M, 1 / TIGHTEST_M)
-        return bounded
-
-
-@dataclass(frozen=True)
 class BesidePath:
     """One road user beside the own path, arrays over its n samples; NaN is "cannot say".
 
@@ -121,7 +99,8 @@ class BesidePath:
         inward_error_mps: (n,) standard error of it
         contact_middle_m: (n,) where its middle passes beside the own path if it moves on as it did, right positive
         contact_gap_m: (n,) free room at contact if it moves on as it did, by the largest of what the fit, its later
-            half and the change between them say; NaN without a finite time to contact
+            half, the change between them and the fit with its standard error either way say; NaN without a finite time
+            to contact
     """
 
     edges_m: Array
@@ -144,57 +123,6 @@ def followed_tracks(tracks: pl.DataFrame, camera: Camera, ego_motion: pl.DataFra
     return [_track(part, camera, ego_motion) for part in parts if part.height >= MIN_SAMPLES]
 
 
-def own_motion(ego_motion: pl.DataFrame, camera: Camera, times_sec: Array) -> OwnMotion:
-    """What the background's flow says of the own motion at each time, median over the last `OWN_SEC`.
-
-    Args:
-        ego_motion: tables.EGO_MOTION
-        camera: gives turning and speed their scale; the shape of the own path does not depend on it
-        times_sec: (n,)
-    """
-    turning = _recent_median(ego_motion, "pan_px_per_sec", times_sec) / camera.focal_px
-    road_flow = _recent_median(ego_motion, "road_flow_per_px_sec", times_sec)
-    return OwnMotion(turning, np.maximum(road_flow, 0.0) * camera.focal_px * camera.height_m)
-
-
-def camera_stays(ego_motion: pl.DataFrame) -> bool:
-    """Whether the camera did not move in a whole video, on a pole or in a car that waits: it has no own path.
-
-    Args:
-        ego_motion: tables.EGO_MOTION of the whole video; False where nothing in it says so
-    """
-    still = ego_motion["still_share"].drop_nulls().to_numpy()
-    return len(still) > 0 and bool(np.mean(still >= STILL_SHARE) >= STAYS_PAIRS)
-
-
-def stands_at(ego_motion: pl.DataFrame, at_sec: float) -> bool:
-    """Whether the camera stands at a time of a video: it does in the whole of it, or did over the last `OWN_SEC`.
-
-    Args:
-        ego_motion: tables.EGO_MOTION of the whole video; False where nothing in it says so
-        at_sec: presentation time
-    """
-    recent = _recent_median(ego_motion, "still_share", np.array([at_sec]))[0]
-    return bool(recent >= STILL_SHARE) or camera_stays(ego_motion)
-
-
-def _recent_median(ego_motion: pl.DataFrame, name: str, times_sec: Array) -> Array:
-    """Median of a column over the last `OWN_SEC` before each time: (n,); NaN where under `TOLD_SHARE` of it is told.
-
-    A single pair that tells a speed among many that do not is rather a mistake.
-    """
-    rows = ego_motion.sort("timestamp_sec")
-    at_sec, values = rows["timestamp_sec"].to_numpy(), rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    first = np.searchsorted(at_sec, times_sec - OWN_SEC + 1e-6, side="right")
-    after = np.searchsorted(at_sec, times_sec + 1e-6, side="right")
-    found = np.full(len(times_sec), np.nan)
-    for index, (begin, end) in enumerate(zip(first, after, strict=True)):
-        told = values[begin:end][np.isfinite(values[begin:end])]
-        if len(told) and len(told) >= TOLD_SHARE * (end - begin):
-            found[index] = np.median(told)
-    return found
-
-
 def common_motion(tracks: Sequence[Track], track: Track) -> OwnMotion:
     """The own motion as the other road users show it, if most of them stand: NaN where too few say the same.
 
@@ -208,7 +136,7 @@ def common_motion(tracks: Sequence[Track], track: Track) -> OwnMotion:
         for other in tracks
         if other is not track and other.times_sec[-1] > first_sec and other.times_sec[0] <= last_sec
     ]
-    found = np.full((2, len(track.times_sec)), np.nan)
+    found = np.full((4, len(track.times_sec)), np.nan)
     if len(others) >= MIN_OTHERS:
         rate = np.concatenate([other.drift_mps.mean(axis=1) / other.distance.m for other in others])
         closing = np.concatenate([other.closing_mps for other in others])
@@ -219,11 +147,13 @@ def common_motion(tracks: Sequence[Track], track: Track) -> OwnMotion:
         rate, closing, at_sec, owner = rate[usable], closing[usable], at_sec[usable], owner[usable]
         for index, time_sec in enumerate(track.times_sec):
             recent = (at_sec > time_sec - COMMON_SEC + 1e-6) & (at_sec <= time_sec)
-            if len(np.unique(owner[recent])) < MIN_OTHERS:
+            count = len(np.unique(owner[recent]))  # samples of one road user share their errors
+            if count < MIN_OTHERS:
                 continue
             speed = float(np.median(closing[recent]))
             if np.mean(np.abs(closing[recent] - speed) < AGREES_SHARE * abs(speed)) >= AGREE:
-                found[:, index] = np.median(rate[recent]), speed
+                errors = (error_of_median(values[recent], count) for values in (rate, closing))
+                found[:, index] = np.median(rate[recent]), speed, *errors
     return OwnMotion(*found)
 
 
@@ -232,10 +162,15 @@ def best_motion(seen: OwnMotion, shown: OwnMotion, track: Track) -> OwnMotion:
 
     The last takes the road user itself as standing: for one that does, the turning is taken out exactly.
     """
-    turning = np.where(np.isnan(seen.turning_rad_per_sec), shown.turning_rad_per_sec, seen.turning_rad_per_sec)
-    speed = np.where(np.isnan(seen.speed_mps), shown.speed_mps, seen.speed_mps)
+    untold, still_untold = np.isnan(seen.turning_rad_per_sec), np.isnan(seen.speed_mps)
+    speed = np.where(still_untold, shown.speed_mps, seen.speed_mps)
     as_standing = np.where(track.closing_mps > SLOWEST_CLOSING_MPS, track.closing_mps, np.nan)
-    return OwnMotion(turning, np.where(np.isnan(speed), as_standing, speed))
+    return OwnMotion(
+        turning_rad_per_sec=np.where(untold, shown.turning_rad_per_sec, seen.turning_rad_per_sec),
+        speed_mps=np.where(np.isnan(speed), as_standing, speed),
+        turning_error_rad_per_sec=np.where(untold, shown.turning_error_rad_per_sec, seen.turning_error_rad_per_sec),
+        speed_error_mps=np.where(still_untold, shown.speed_error_mps, seen.speed_error_mps),
+    )
 
 
 def beside_path(track: Track, own: OwnMotion, ttc_sec: Array) -> BesidePath:
@@ -246,10 +181,11 @@ def beside_path(track: Track, own: OwnMotion, ttc_sec: Array) -> BesidePath:
         own: own motion at its n times; what is unknown in it is taken as straight on
         ttc_sec: (n,) time to contact; inf: not approaching, NaN: cannot say
     """
-    bend, ahead = own.curvature_per_m()[:, None], track.distance.m[:, None]
+    bend, bend_error = own.curvature_per_m()[:, None], own.curvature_error_per_m()[:, None]
+    ahead, closing = track.distance.m[:, None], track.closing_mps[:, None]
     edges = beside_arc_m(track.edges_m, ahead, bend)
     speed, *later = (
-        speed_beside_arc_mps(track.edges_m, ahead, bend, drift, track.closing_mps[:, None])
+        speed_beside_arc_mps(track.edges_m, ahead, bend, drift, closing)
         for drift in (track.drift_mps, track.late_drift_mps, track.next_drift_mps)
     )
     gap = side_gap_m(edges)
@@ -259,7 +195,10 @@ def beside_path(track: Track, own: OwnMotion, ttc_sec: Array) -> BesidePath:
     inward_error = np.where(on_right, track.drift_error_mps[:, 0], track.drift_error_mps[:, 1])
     finite = np.isfinite(ttc_sec)
     left_sec = np.where(finite, ttc_sec, 0.0)[:, None]
-    at_contact = [side_gap_m(edges + each * left_sec) for each in (speed, *later)]
+    at_contact = [edges + each * left_sec for each in (speed, *later)]
+    by_bend = bend_error * ((track.edges_m**2 + ahead**2) / 2 - ahead * closing * left_sec)
+    error = np.hypot(track.drift_error_mps * left_sec, by_bend)
+    at_contact += [at_contact[0] - error, at_contact[0] + error]
     return BesidePath(
         edges_m=edges,
         speed_mps=speed,
@@ -267,7 +206,7 @@ def beside_path(track: Track, own: OwnMotion, ttc_sec: Array) -> BesidePath:
         inward_mps=np.where(gap > 0, inward, np.nan),
         inward_error_mps=np.where(gap > 0, inward_error, np.nan),
         contact_middle_m=np.where(finite, _middle(edges + speed * left_sec, track.label), np.nan),
-        contact_gap_m=np.where(finite, np.fmax.reduce(at_contact), np.nan),
+        contact_gap_m=np.where(finite, np.fmax.reduce([side_gap_m(each) for each in at_contact]), np.nan),
     )
 
 
@@ -295,24 +234,13 @@ def speed_beside_arc_mps(
     return speed
 
 
-def _heading(ego_motion: pl.DataFrame, camera: Camera, times_sec: Array) -> tuple[Array, Array]:
-    """What the own car has turned up to each time, rad left positive, and its yaw rate then; 0 where not told."""
-    told = ego_motion.sort("timestamp_sec").with_columns(pl.col("pan_px_per_sec").fill_null(strategy="forward"))
-    if told.is_empty():
-        return np.zeros(len(times_sec)), np.zeros(len(times_sec))
-    rate = told["pan_px_per_sec"].fill_null(0.0).to_numpy() / camera.focal_px
-    at_sec = told["timestamp_sec"].to_numpy()
-    turned = np.interp(times_sec, at_sec, np.cumsum(rate * told["gap_sec"].to_numpy()))
-    return turned, np.nan_to_num(_recent_median(ego_motion, "pan_px_per_sec", times_sec) / camera.focal_px)
-
-
 def _track(part: pl.DataFrame, camera: Camera, ego_motion: pl.DataFrame) -> Track:
     label = str(part["label"].mode().sort()[0])
     times = part["timestamp_sec"].to_numpy().astype(np.float64)
     boxes = part.select("x1_px", "y1_px", "x2_px", "y2_px").to_numpy().astype(np.float64)
     raw = lateral_edges_m(boxes, label, camera)
     distance = distances(boxes, label, camera)
-    heading, turning = _heading(ego_motion, camera, times)
+    heading, turning = own_heading(ego_motion, camera, times)
 
     def fitted(x: Array, z: Array, sign: float, window_sec: float) -> Array:
         """Line through x, turned with z into the present heading: to the right for what lies ahead (sign 1)."""

@@ -4,7 +4,7 @@
     safe              the own car brakes by a stated deceleration after a stated reaction time
 
 The own speed is the measured one (`tables.CONFLICT_MEASURES`), 0 where the background stands still
-(`kinematics.own_path`), else taken as the largest closing speed of the road users in view, as if the fastest of them
+(`kinematics.own_motion`), else taken as the largest closing speed of the road users in view, as if the fastest of them
 stood.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from autorisk_dagster.kinematics.near_miss_v2 import OWN_VEHICLE
-from autorisk_dagster.kinematics.own_path import stands_at
+from autorisk_dagster.kinematics.own_motion import stands_at
 from autorisk_dagster.prediction import animation, contact, forecast
 from autorisk_dagster.prediction.animation import Scene, animate
 from autorisk_dagster.prediction.contact import Contact, predicted_contacts

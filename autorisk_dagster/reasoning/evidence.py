@@ -37,8 +37,8 @@ class ActorSample:
         closing_mps: speed at which it shrinks
         area_share: box area / frame area
         ttc_sec, low_sec, high_sec: time to contact with its 90 % interval
-        contact_gap_m: free room at the time of contact if it moves on as it did, by the larger of what the fit and its
-            later half say; NaN without a finite TTC
+        contact_gap_m: free room at the time of contact if it moves on as it did, the upper end of what the fits say;
+            NaN without a finite TTC
     """
 
     timestamp_sec: float

@@ -13,7 +13,7 @@ import math
 from typing import Any, Final
 
 from autorisk_dagster import tables
-from autorisk_dagster.kinematics import camera, conflict_measures, flanks, own_path, sizes
+from autorisk_dagster.kinematics import camera, conflict_measures, flanks, own_motion, own_path, sizes
 from autorisk_dagster.reasoning import encounters, rules
 from autorisk_dagster.reasoning.evidence import Actor, ActorSample, ClipEvidence
 from autorisk_dagster.reasoning.rules import Finding
@@ -35,7 +35,7 @@ class KinematicReasoner:
         table = [(rule.name, rule.severity, rule.meaning, rule.source) for rule in rules.RULES]
         numbers = {
             f"{module.__name__}.{name}": value
-            for module in (camera, conflict_measures, encounters, flanks, own_path, rules, sizes)
+            for module in (camera, conflict_measures, encounters, flanks, own_motion, own_path, rules, sizes)
             for name, value in vars(module).items()
             if name.isupper() and isinstance(value, int | float | dict)
         }

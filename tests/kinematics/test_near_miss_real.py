@@ -16,7 +16,7 @@ import pytest
 from autorisk_dagster import tables
 from autorisk_dagster.kinematics.conflict_measures import conflict_measures
 from autorisk_dagster.kinematics.near_miss_v2 import find_near_misses_v2
-from autorisk_dagster.kinematics.own_path import camera_stays, stands_at
+from autorisk_dagster.kinematics.own_motion import camera_stays, stands_at
 from autorisk_dagster.mining.one_pass import perceive
 from autorisk_dagster.perception.nanodet import NanoDetDetector
 from autorisk_dagster.profile import CameraSettings, NearMissV2Settings, PerceptionSettings

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from autorisk_dagster import tables
 from autorisk_dagster.kinematics.camera import Camera
+from autorisk_dagster.kinematics.own_motion import OwnMotion, own_motion
 from autorisk_dagster.kinematics.own_path import (
-    OwnMotion,
+    BesidePath,
     beside_arc_m,
+    beside_path,
+    best_motion,
     common_motion,
     followed_tracks,
-    own_motion,
     speed_beside_arc_mps,
 )
 from tests.reasoning.scene import FRAME_SIZE, RoadUser, tracks_of
@@ -96,8 +98,23 @@ def test_a_speed_that_only_one_pair_in_three_tells_is_not_believed():
 
 
 def test_the_path_of_a_standing_car_and_of_one_whose_motion_is_unknown_is_straight():
-    own = OwnMotion(np.array([0.2, math.nan, 0.2, 9.0]), np.array([0.0, 8.0, math.nan, 8.0]))
+    turning, speed = np.array([0.2, math.nan, 0.2, 9.0]), np.array([0.0, 8.0, math.nan, 8.0])
+    own = OwnMotion(turning, speed, np.full(4, 0.1), np.full(4, math.nan))
     assert own.curvature_per_m() == pytest.approx([0.0, 0.0, 0.0, 1 / 6])  # 9 rad/s is no car's turning
+    assert own.curvature_error_per_m() == pytest.approx([0.0, 0.0, 0.0, 0.1 / 8.0])
+
+
+def test_the_error_of_the_own_motion_is_that_of_a_median():
+    """Five pairs, 1 to 5: median 3, median deviation 1, so that s = 1.4826, times sqrt(pi / 2 / 5)."""
+    pan = pl.Series([3.0, 1.0, 5.0, 2.0, 4.0]) * CAMERA.focal_px
+    table = ego_motion(0.6, 0.0, 10.0).with_columns(pan_px_per_sec=pan)
+    found = own_motion(table, CAMERA, np.array([0.5]))
+    assert found.turning_rad_per_sec == pytest.approx([3.0])
+    assert found.turning_error_rad_per_sec == pytest.approx([1.4826 * math.sqrt(math.pi / 2 / 5)])
+    assert found.speed_error_mps == pytest.approx([0.0])
+    # k = w / V: both errors count, 3 / 10 * sqrt((0.831 / 3)^2 + (1 / 10)^2)
+    both = OwnMotion(np.array([3.0]), np.array([10.0]), np.array([0.831]), np.array([1.0]))
+    assert both.curvature_error_per_m() == pytest.approx([0.3 * math.hypot(0.831 / 3, 0.1)])
 
 
 def test_the_beginning_of_a_turn_is_not_a_parked_cars_own_motion():
@@ -120,6 +137,26 @@ def test_the_beginning_of_a_turn_is_not_a_parked_cars_own_motion():
     assert abs(mixed - expected) > 3.0
 
 
+def last_beside(
+    user: RoadUser, ego: pl.DataFrame, turning: float, speed_mps: float, seconds: float, turning_error: float = 0.0
+) -> tuple[float, BesidePath]:
+    """Distance at the last sample, and the course beside the path, contact after distance / closing speed."""
+    (track,) = followed_tracks(tracks_of([user], seconds), CAMERA, ego)
+    count = len(track.times_sec)
+    own = OwnMotion(*(np.full(count, each) for each in (turning, speed_mps, turning_error, 0.0)))
+    return float(track.distance.m[-1]), beside_path(track, own, track.distance.m / track.closing_mps)
+
+
+def test_an_error_of_the_curvature_takes_room_with_the_square_of_the_distance():
+    """Straight on past somebody 4 m aside: 0.02 rad/s at 10 m/s is 0.002 per m, 0.9 m at 30 m, 0.1 m at 10 m."""
+    for last_m in (30.0, 10.0):
+        user = RoadUser(1, lambda t, last_m=last_m: (4.0, last_m + 10.0 * (0.9 - t)), "person", (1.7, 0.5, 0.1))
+        exact, unsure = (last_beside(user, NONE, 0.0, 10.0, 1.0, error)[1].contact_gap_m[-1] for error in (0.0, 0.02))
+        (distance_m, _) = last_beside(user, NONE, 0.0, 10.0, 1.0)
+        assert distance_m == pytest.approx(last_m, rel=0.12)  # by the usual size of people
+        assert unsure - exact == pytest.approx(0.002 * abs(4.0**2 - distance_m**2) / 2, rel=0.15)
+
+
 def parked_row(count: int, speed_mps: float) -> list[RoadUser]:
     return [RoadUser(n, lambda t, n=n: (3.2 * (-1) ** n, 16 + 7 * n - speed_mps * t)) for n in range(count)]
 
@@ -129,6 +166,21 @@ def test_parked_cars_show_the_own_speed_and_turning():
     found = common_motion(tracks, tracks[4])
     assert found.speed_mps[-1] == pytest.approx(8.0, rel=0.1)
     assert found.turning_rad_per_sec[-1] == pytest.approx(0.0, abs=0.03)
+
+
+def test_what_others_show_is_as_sure_as_they_agree():
+    """Five that stand agree; with one of them drifting on its own the median stays, and its error is told."""
+    straight = parked_row(5, 8.0)
+    drifting = [*straight[:3], RoadUser(3, lambda t: (-3.2 + 2.0 * t, 37 - 8.0 * t)), straight[4]]
+    for users, low, high in ((straight, 0.0, 0.002), (drifting, 0.003, 0.02)):
+        tracks = followed_tracks(tracks_of(users, 1.5), CAMERA, NONE)
+        found = common_motion(tracks, tracks[4])
+        assert found.turning_rad_per_sec[-1] == pytest.approx(0.0, abs=0.03)
+        assert low <= found.turning_error_rad_per_sec[-1] <= high
+        nothing_seen = own_motion(NONE, CAMERA, tracks[4].times_sec)
+        assert best_motion(nothing_seen, found, tracks[4]).turning_error_rad_per_sec == pytest.approx(
+            found.turning_error_rad_per_sec, nan_ok=True
+        )
 
 
 def test_cars_that_drive_show_nothing_of_the_own_motion():

@@ -110,8 +110,7 @@ def bend(offset_m: float, count: int) -> pl.DataFrame:
     return tracks_of([parked(number) for number in range(count)], 4.0, lambda t: rate * t)
 
 
-# At 3.0 m to the right the other road users show the bend too late: for three samples 0.05 to 0.2 m of room, MEDIUM.
-@pytest.mark.parametrize("offset_m", [-3.0, 3.2])
+@pytest.mark.parametrize("offset_m", [-3.0, 3.0])
 def test_cars_parked_along_a_bend_are_told_from_cars_in_the_way_by_taking_out_the_turn(offset_m):
     assert severity(evidence_of(bend(offset_m, 5), 0.0, 4.0)) in ("NONE", "LOW")
 

@@ -29,7 +29,7 @@ from resources.profiles import Profiles
     op_tags=CPU,
     kinds={"numpy", "polars"},
     owners=OWNERS,
-    code_version=code_version(3, "ttc"),
+    code_version=code_version(4, "ttc"),
     check_specs=[
         schema_check("clip_ttc"),
         dg.AssetCheckSpec("every_clip_measured", asset="clip_ttc", blocking=True, description="One row per clip."),

@@ -24,7 +24,7 @@ How it is measured, at every sample from that sample and earlier ones only:
 - Height leads, because it is nearly blind to an object's turning; width joins by inverse variance, its own systematic
   error included.
 - The interval is Student's t on the variance of the fit. Only the share of it that is by box errors, whose size is
-  estimated, counts for the degrees of freedom (Welch 1947, Satterthwaite 1946).
+  estimated, for width and for height apart, counts for the degrees of freedom (Welch 1947, Satterthwaite 1946).
 
 Contact with what: a box follows the face of the object that is nearest, labels measure its middle. The answer lies
 halfway, and the interval allows for both (HALFWAY_SEC). The own car's front, ahead of the camera by an unknown 1 to
@@ -344,8 +344,12 @@ def _combined(width: _Growth, height: _Growth) -> _Growth:
     total = of_width + of_height
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = (np.nan_to_num(width.rate_hz) * of_width + np.nan_to_num(height.rate_hz) * of_height) / total
-        freedom = (of_width * np.nan_to_num(width.freedom) + of_height * np.nan_to_num(height.freedom)) / total
-        return _Growth(rate, 1.0 / total, freedom)
+        # Welch and Satterthwaite: a mean of two estimated variances is known better than either of them
+        unsure = [
+            np.nan_to_num((of_one / total) ** 4 * one.variance**2 / one.freedom)
+            for of_one, one in ((of_width, width), (of_height, height))
+        ]
+        return _Growth(rate, 1.0 / total, 1.0 / (total**2 * (unsure[0] + unsure[1])))
 
 
 def _as_time(growth: _Growth, halfway_sec: Array) -> tuple[Array, Array, Array]:

@@ -28,6 +28,7 @@ from dagster._core.storage.tags import (
 from autorisk_dagster.fleet.orphans import UNFINISHED
 
 MAX_STARTS = 2  # of one attempt of a step; each but the last killed its worker
+LOOK_EVERY_SEC = 1.0  # whether a step that another worker is busy with is finished
 
 _START = (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED)
 _SUCCESS, _FAILURE = dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE
@@ -110,7 +111,7 @@ def inherited(
     """
     for before in _in_whose_place(instance, run_id):
         while step_name(step_key, before) in under_way():
-            time.sleep(1)
+            time.sleep(LOOK_EVERY_SEC)
         log = _log_of(instance, before, step_key)
         success = _success_of(log)
         if success is not None:

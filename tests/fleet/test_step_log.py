@@ -77,7 +77,10 @@ def test_a_step_whose_blocking_check_failed_is_no_success_though_all_of_it_is_re
     assert not log.made.success and inherited(log.instance, failed, "both", set) is None
 
 
-def test_a_run_in_the_place_of_another_takes_what_was_finished_meanwhile(log: Log) -> None:
+def test_a_run_in_the_place_of_another_takes_what_was_finished_meanwhile(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autorisk_dagster.fleet.step_log.LOOK_EVERY_SEC", 0.0)
     died = log.cut("ASSET_CHECK_EVALUATION")
     for before in (log.made.run_id, died):  # with the record of its success, and without
         by_hand = log.follower({}, of=before)  # a person wants all of it anew

@@ -91,7 +91,7 @@ def perception(
         "times_real_time": facts["duration_sec"] / seconds,
         "settings_hash": profile.perception.digest(),
     }
-    signals = table_result(
+    yield table_result(
         "frame_signals",
         found.signals,
         {
@@ -119,7 +119,7 @@ def perception(
         ],
     )
     followed = found.tracks.filter(pl.col("track_id").is_not_null())
-    tracks = table_result(
+    yield table_result(
         "tracks",
         found.tracks,
         {
@@ -143,7 +143,7 @@ def perception(
         preview=["timestamp_sec", "track_id", "label", "confidence", "still"],
     )
     pairs = max(found.ego_motion.height, 1)
-    ego_motion = table_result(
+    yield table_result(
         "ego_motion",
         found.ego_motion,
         {
@@ -154,6 +154,3 @@ def perception(
             "own_motion": picture("own motion", own_motion_png(found.ego_motion)),
         },
     )
-    # Together, when there is nothing left to do: a process that is killed between two of them leaves the first
-    # recorded, and the step is made and recorded again.
-    yield from (signals, tracks, ego_motion)

@@ -208,6 +208,23 @@ def test_a_step_under_way_when_its_run_s_process_died_goes_on_and_the_run_in_its
     assert len(again.of_type(dg.DagsterEventType.ASSET_MATERIALIZATION, "judged")) == 1
 
 
+def test_a_worker_that_slept_longer_than_its_lease_does_not_record_what_another_has_recorded(
+    fleet: Fleet, instance: dg.DagsterInstance
+) -> None:
+    (fleet.folder / "wait").touch()
+    run = Run(instance)
+    until(lambda: len(fleet.began()) == 1, "a worker has begun the step")
+    (slept,) = [worker for worker in fleet.workers if worker.pid in fleet.began()]
+    slept.send_signal(signal.SIGSTOP)
+    until(lambda: len(fleet.began()) == 2, "another was given the step")
+    (fleet.folder / "wait").unlink()
+    assert run.ended() is dg.DagsterRunStatus.SUCCESS
+    slept.send_signal(signal.SIGCONT)
+    until(lambda: len(run.of_type(dg.DagsterEventType.STEP_SUCCESS)) == 2, "it has finished the step too")
+    (made,) = run.of_type(dg.DagsterEventType.ASSET_MATERIALIZATION)
+    assert made.step_materialization_data.materialization.metadata["by"].value != slept.pid
+
+
 def test_what_was_recorded_before_its_worker_was_killed_is_not_recorded_again(
     fleet: Fleet, instance: dg.DagsterInstance
 ) -> None:

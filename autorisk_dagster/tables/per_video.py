@@ -173,7 +173,7 @@ CONFLICT_MEASURES: Schema = {  # own vehicle against one followed road user, one
     "gap_m": pl.Float64,  # free room between the own flank's path and it; 0: in the own path
     "inward_mps": pl.Float64,  # its speed into that room; null in the own path
     "inward_error_mps": pl.Float64,  # standard error
-    "contact_gap_m": pl.Float64,  # free room at contact if it moves on as it did; null: no finite time to contact
+    "contact_gap_m": pl.Float64,  # free room at contact if it moves on as it did, upper end; null: no finite TTC
     "distance_m": pl.Float64,  # of its near end from the camera
     "distance_low_m": pl.Float64,  # 90 % interval; its factor holds for all that follow in m and m/s
     "distance_high_m": pl.Float64,

@@ -50,8 +50,8 @@ class Batch:
             "model": str(weights),
             "dtype": "float32",
             "max_pixels": 65_536,
-            "max_think_tokens": 4,
-            "max_text_chars": 8,  # a random model closes no string by itself
+            "max_think_tokens": 2,
+            "max_text_chars": 4,  # a random model closes no string by itself
             "min_letter_mass": 0.0,
             "temperatures": [1.0],
         }
@@ -271,7 +271,7 @@ def test_a_served_model_gives_the_same_table(
 ) -> None:
     pytest.importorskip("openai", reason="the served back end needs the extra `models`")
     settings = local_vlm.LocalModelSettings(
-        str(weights), dtype="float32", device_map="cpu", max_pixels=65_536, max_think_tokens=4, max_text_chars=8
+        str(weights), dtype="float32", device_map="cpu", max_pixels=65_536, max_think_tokens=2, max_text_chars=4
     )
     model = local_vlm.LocalModel(settings)
     work["loads"] = 0

@@ -3,22 +3,24 @@
     python -m tests.fleet.hundred
 
 Real: Redis, PostgreSQL, two workers that are started again when they die (as `deploy/compose.yaml` does), the settings
-in `configs/`, the lease of 60 s among them, and eight runs at a time, as the night has them. Toys: each video's two
-steps do nothing, and runs are threads of this process. A video whose run failed is tried once more behind the others,
-as the night does.
+in `configs/`, the lease of 60 s among them, and eight runs at a time, each in a process, as the night has them. Toys:
+each video's two steps do nothing, and a process makes run after run. A video whose run failed is tried once more behind
+the others, as the night does.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import dagster as dg
@@ -32,22 +34,23 @@ AT_ONCE = 8
 WORKERS = ("worker1", "worker2")
 
 
-def make(instance: dg.DagsterInstance, key: str) -> str:
+def make(key: str) -> str:
     """Run one video to its end; return how it ended."""
     from dagster._core.execution.api import execute_run
 
     job = dg.reconstructable(toy.run_video)
-    run = instance.create_run_for_job(job.get_definition(), tags={"dagster/partition": key})
-    with suppress(dg.DagsterError, RuntimeError):
-        execute_run(job, run, instance)
-    ended = instance.get_run_by_id(run.run_id)
+    with dg.DagsterInstance.get() as instance:
+        run = instance.create_run_for_job(job.get_definition(), tags={"dagster/partition": key})
+        with suppress(dg.DagsterError, RuntimeError):
+            execute_run(job, run, instance)
+        ended = instance.get_run_by_id(run.run_id)
     assert ended is not None
     return ended.status.value
 
 
-def longest_silence_sec(instance: dg.DagsterInstance, began: float) -> float:
-    """The longest time in which no step of any video was finished."""
-    ends = [began]
+def longest_silence_sec(instance: dg.DagsterInstance) -> float:
+    """The longest time between a finished step and the next one of any video."""
+    ends: list[float] = []
     for run in instance.get_runs():
         entries = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
         ends += [entry.timestamp for entry in entries]
@@ -62,6 +65,7 @@ def main() -> None:
         sys.exit(lacking)
     folder = Path(tempfile.mkdtemp(prefix="hundred-"))
     (folder / "poisonous").write_text(POISONOUS)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers and workers are taken down
     fleet = Fleet(folder, {"AUTORISK_DATA": str(folder / "data"), toy.FOLDER: str(folder)})
     os.environ |= fleet.environment
     deaths: list[float] = []
@@ -84,12 +88,12 @@ def main() -> None:
             supervisor.start()
             began = time.time()
             keys = toy.VIDEOS.get_partition_keys()
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                ended = dict(zip(keys, pool.map(lambda key: make(instance, key), keys), strict=True))
-            first_sec, first_deaths = time.time() - began, len(deaths)
-            silence_sec = longest_silence_sec(instance, began)
-            failed = [key for key, status in ended.items() if status != "SUCCESS"]
-            again = {key: make(instance, key) for key in failed}
+            with ProcessPoolExecutor(AT_ONCE, get_context("spawn")) as pool:
+                ended = dict(zip(keys, pool.map(make, keys), strict=True))
+                first_sec, first_deaths = time.time() - began, len(deaths)
+                silence_sec = longest_silence_sec(instance)
+                failed = [key for key, status in ended.items() if status != "SUCCESS"]
+                again = dict(zip(failed, pool.map(make, failed), strict=True))
             over.set()
             supervisor.join()
             counts: Counter[str] = Counter()

@@ -84,8 +84,8 @@ against their distance.
 For how long box errors stay alike, and whether a speed drifts by half or by twice the usual, is judged on each history
 (Bayesian model averaging). Before, one mixture of white and correlated errors and one drift were assumed for all: 0.966
 of the cars held out at 1 px were covered, 0.857 of all with the slow detector, at errors up to 0.005 larger. Noise that
-nothing was set by: with the detector's errors correlated over 0.03, 0.2 and 0.8 s (2 %) 0.956, 0.917 and 0.875 are
-covered.
+nothing was set by: with the detector's errors correlated over 0.03, 0.2 and 0.8 s (2 %) 0.956, 0.917 and 0.875 were
+covered, before width and height shared their degrees of freedom (next paragraph).
 
 White errors of 1 and 2 px are covered a little more often than promised, slow ones a little less. A dozen boxes in 1.2
 s do not tell which supposition holds (errors correlated by 0.37 from box to box differ from white ones by one unit of

@@ -65,7 +65,7 @@ class Webserver:
         import httpx
 
         self.pid = pid
-        self._client = httpx.Client(base_url=url, timeout=600.0)
+        self._client = httpx.Client(base_url=url, timeout=3600.0)
 
     def ask(self, query: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
         """The answer's data and its size in bytes.

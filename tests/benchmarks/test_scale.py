@@ -115,6 +115,9 @@ def test_a_pruned_copy_keeps_what_the_state_of_a_video_is_read_from(
         with history.indexed_afterwards(connection):
             history.write(connection, kept, ["f-00000009"])
         assert indexes(connection) == before
+        history.point_to_newest(connection)
+    last = instance.get_latest_materialization_event(dg.AssetKey("second"))
+    assert last is not None and last.dagster_event is not None and last.dagster_event.partition == "f-00000009"
     left, all_of_it = (
         Counter(line.split(b"\t")[3].decode() for line in one.blocks["event_logs"].splitlines())
         for one in (kept, whole)

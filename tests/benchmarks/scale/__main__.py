@@ -88,11 +88,11 @@ def measure_sizes(
             kept["sizes"][str(size)] = {"fill_sec": fill_sec, **questions.history_size(project)}
             for one in questions.ticks(project, instance, (server,), runs):
                 note(one)
-            for one in questions.commands(project, (server,), runs):
-                note(one)
             with webserver(project.environment()) as ui:
                 for one in questions.pages(project, ui, (server, ui.pid), runs):
                     note(one)
+            for one in questions.commands(project, (server,), runs):
+                note(one)
 
 
 if __name__ == "__main__":

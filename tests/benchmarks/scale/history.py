@@ -165,6 +165,31 @@ def _copy_in(cursor: Any, made_from: Template, partitions: Sequence[str]) -> lis
     return run_ids
 
 
+def point_to_newest(connection: Any) -> None:
+    """Name the newest materialisation of each asset as its last, as Dagster does with each: by it a page sees that what
+    it knows of the partitions is old."""
+    from dagster import EventLogEntry, EventLogRecord
+    from dagster._serdes import deserialize_value, serialize_value
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT asset_key FROM asset_keys WHERE last_materialization IS NOT NULL")
+        for (asset,) in cursor.fetchall():
+            cursor.execute(
+                'SELECT id, run_id, event, "timestamp" FROM event_logs WHERE asset_key = %s '
+                "AND dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY id DESC LIMIT 1",
+                (asset,),
+            )
+            number, run_id, event, at = cursor.fetchone()
+            record = serialize_value(EventLogRecord(number, deserialize_value(event, EventLogEntry)))
+            cursor.execute(
+                "UPDATE asset_keys SET last_materialization = %s, last_run_id = %s, "
+                "last_materialization_timestamp = %s "
+                "WHERE asset_key = %s",
+                (record, run_id, at, asset),
+            )
+    connection.commit()
+
+
 def rows_of(connection: Any, run_id: str) -> dict[str, list[bytes]]:
     """The rows of a run without what differs between two runs: its id, its video, ids of events, times, durations, the
     process that made it."""

@@ -215,8 +215,8 @@ def _copy_tables(project: Project, keys: Sequence[str], names: Sequence[str]) ->
 
 
 def bytes_a_run(project: Project) -> dict[str, int]:
-    """What a run of the processed video adds to the database: as it was written, with its log pruned, without pictures
-    and long tables too, and as it is copied."""
+    """What a run of the processed video adds to the database, in bytes: as it was written, with its log pruned, without
+    pictures and long tables too, and as it is copied; and how many rows it wrote into the event log."""
     assert project.template is not None
     run_id, key = project.template.run_id, project.template.partition
     with closing(project.connection()) as connection:
@@ -226,7 +226,8 @@ def bytes_a_run(project: Project) -> dict[str, int]:
             "bare": history.template(connection, run_id, key),
             "copied": project.template,
         }
-        return {name: history.bytes_a_run(connection, one) for name, one in kinds.items()}
+        found = {name: history.bytes_a_run(connection, one) for name, one in kinds.items()}
+        return found | {"event rows": kinds["whole"].rows()["event_logs"]}
 
 
 def rows_a_video(project: Project) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.scale.capacity import UnitCosts, assumptions, figures, needs, night_hours, unit_costs
+from tests.benchmarks.scale.capacity import UnitCosts, assumptions, figures, medians, needs, night_hours, unit_costs
 from tests.benchmarks.scale.page import PAGE, render
 
 # a run of 2 min with 4 clips: idle steps cost 1 s; 3 steps go with the minutes, 7 with the clips, 2 with neither
@@ -61,6 +61,23 @@ def test_a_night_waits_for_its_last_worker() -> None:
     unit = UnitCosts(1, 10, 20, 5, 0, 0, 0, 0, 0, 0, 0, 0)
     # 5 videos, 2 workers: three rounds of 10 + 2 x 20 + 1 x 5 = 55 s
     assert night_hours(5, 2, unit, 2, 1) == pytest.approx(3 * 55 / 3600)
+
+
+def test_a_question_has_the_median_of_its_runs_at_each_size() -> None:
+    runs = [
+        {"videos": size, "what": what, "cpu_sec": cpu, "wall_sec": 2 * cpu, "peak_mb": peak}
+        for size, what, cpu, peak in (
+            (10, "a", 3.0, None),
+            (10, "b", 1.0, 7.0),
+            (10, "a", 9.0, None),
+            (20, "a", 5.0, None),
+        )
+    ]
+    assert medians(runs) == [
+        {"videos": 10, "what": "a", "runs": 2, "wall_sec": 12.0, "cpu_sec": 6.0},
+        {"videos": 10, "what": "b", "runs": 1, "wall_sec": 2.0, "cpu_sec": 1.0, "peak_mb": 7.0},
+        {"videos": 20, "what": "a", "runs": 1, "wall_sec": 10.0, "cpu_sec": 5.0},
+    ]
 
 
 def test_the_page_says_what_its_figures_give() -> None:

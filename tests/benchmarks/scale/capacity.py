@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.scale.capacity                    the fleet of docs/capacity.md
     python -m tests.benchmarks.scale.capacity cars=200 hours_a_day=8
-    python -m tests.benchmarks.scale.capacity --write            docs/capacity.md anew
+    python -m tests.benchmarks.scale.capacity --take FILE        the figures of a run of the benchmark into the data
+    python -m tests.benchmarks.scale.capacity --write            docs/capacity.md and its picture anew
 
 Costs are taken to be linear: so much a run, a minute of footage, a clip.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -149,12 +150,40 @@ def assumptions(data: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(entry["value"]) for name, entry in data["assumed"].items()}
 
 
+def medians(measured: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a question and size out of its runs, in the order in which they were measured."""
+    runs: dict[tuple[int, str], list[Mapping[str, Any]]] = {}
+    for one in measured:
+        runs.setdefault((one["videos"], one["what"]), []).append(one)
+    found = []
+    for (videos, what), some in runs.items():
+        row = {"videos": videos, "what": what, "runs": len(some)}
+        for name in ("wall_sec", "cpu_sec", "peak_mb"):
+            if some[0].get(name) is not None:
+                row[name] = round(median(one[name] for one in some), 2)
+        if any("refused" in one for one in some):
+            row["refused"] = True
+        found.append(row)
+    return found
+
+
+def take(data: dict[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` with what the benchmark found."""
+    return data | {"facts": kept["facts"], "scale": medians(kept["measured"]), "sizes": kept["sizes"]}
+
+
 def main() -> None:
     data = figures()
     if sys.argv[1:] == ["--write"]:
+        from tests.benchmarks.scale.growth import growth_png
         from tests.benchmarks.scale.page import PAGE, render
 
         PAGE.write_text(render(data), encoding="utf-8")
+        PAGE.with_suffix(".png").write_bytes(growth_png(data["scale"]))
+        return
+    if sys.argv[1:2] == ["--take"]:
+        taken = take(data, json.loads(Path(sys.argv[2]).read_text("utf-8")))
+        FIGURES.write_text(json.dumps(taken, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return
     assumed = assumptions(data)
     for argument in sys.argv[1:]:

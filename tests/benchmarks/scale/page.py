@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tests.benchmarks.measure import ROOT
 from tests.benchmarks.scale.capacity import assumptions, needs, night_hours, unit_costs
 
 PAGE = ROOT / "docs" / "capacity.md"
+COPIED = ("event_logs", "asset_event_tags", "asset_check_executions", "runs", "run_tags")
 NIGHT_VIDEOS, NIGHT_WORKERS = (100, 1_000, 10_000), (2, 16, 128)
 
 
@@ -21,7 +22,14 @@ def render(data: Mapping[str, Any]) -> str:
         "## What grows with the history",
         data["text"]["history"],
         _scale(data["scale"]),
+        "![CPU seconds of each question over the number of videos](capacity.png)",
         data["text"]["growth"],
+        _table(
+            ("largest resident memory, MB", *_heads(data["scale"])),
+            _rows(data["scale"], "peak_mb", lambda mb: f"{mb:,.0f}"),
+        ),
+        data["text"]["memory"],
+        _database(data["sizes"]),
         "## What was slow, and what was done",
         _table(("what", "measured", "done"), data["mended"]),
         "## Unit costs",
@@ -39,7 +47,7 @@ def render(data: Mapping[str, Any]) -> str:
                     f"{unit.database_kb:,.0f} kB, {unit.event_rows} rows of the event log",
                 ),
                 ("the same, its log pruned", f"{unit.pruned_kb:,.0f} kB"),
-                ("the same, without pictures, at 10,000 videos", f"{unit.bare_kb:,.0f} kB"),
+                ("the same, without pictures and long tables", f"{unit.bare_kb:,.0f} kB"),
                 ("inputs loaded in a run", f"{unit.loaded_inputs}"),
             ],
         ),
@@ -78,20 +86,48 @@ def render(data: Mapping[str, Any]) -> str:
 
 
 def _scale(rows: Sequence[Mapping[str, Any]]) -> str:
-    sizes = sorted({row["videos"] for row in rows})
-    whats = list(dict.fromkeys(row["what"] for row in rows))
+    sizes = _sizes(rows)
     found = {(row["what"], row["videos"]): row for row in rows}
-    return _table(
-        ("CPU s (wall s)", *(f"{size:,} videos" for size in sizes), "growth"),
-        [
-            (
-                what,
-                *(f"{found[what, size]['cpu_sec']:.2f} ({found[what, size]['wall_sec']:.1f})" for size in sizes),
-                f"x {found[what, sizes[-1]]['cpu_sec'] / max(found[what, sizes[0]]['cpu_sec'], 0.01):.1f}",
-            )
-            for what in whats
-        ],
-    )
+    lines = []
+    for what in dict.fromkeys(row["what"] for row in rows):
+        measured = [found.get((what, size)) for size in sizes]
+        answered = [row for row in measured if row is not None and "refused" not in row]
+        whole = len(answered) == len(sizes)
+        growth = f"x {answered[-1]['cpu_sec'] / max(answered[0]['cpu_sec'], 0.01):.1f}" if whole else "-"
+        lines.append((what, *map(_cost, measured), growth))
+    return _table(("CPU s (wall s)", *_heads(rows), "growth"), lines)
+
+
+def _cost(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "-"
+    cost = f"{row['cpu_sec']:.2f} ({row['wall_sec']:.1f})"
+    return f"**refused** after {cost}" if "refused" in row else cost
+
+
+def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    return sorted({row["videos"] for row in rows})
+
+
+def _heads(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"{size:,} videos" for size in _sizes(rows)]
+
+
+def _rows(rows: Sequence[Mapping[str, Any]], name: str, shown: Callable[[float], str]) -> list[tuple[str, ...]]:
+    """A line for each question that has the figure `name` at some size."""
+    found = {(row["what"], row["videos"]): row[name] for row in rows if row.get(name) is not None}
+    return [
+        (what, *(shown(found[what, size]) if (what, size) in found else "-" for size in _sizes(rows)))
+        for what in dict.fromkeys(what for what, _ in found)
+    ]
+
+
+def _database(sizes: Mapping[str, Mapping[str, float]]) -> str:
+    heads = [f"{int(size):,} videos" for size in sizes]
+    lines = [
+        (name, *(f"{found.get(name, 0) / 1e6:,.0f}" for found in sizes.values())) for name in (*COPIED, "database")
+    ]
+    return _table(("PostgreSQL, MB with indexes", *heads), lines)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

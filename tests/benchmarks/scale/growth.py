@@ -64,7 +64,7 @@ def growth_png(rows: Sequence[Mapping[str, Any]]) -> bytes:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         limit, of = LIMITS[title]
-        axes.axhline(limit, color="#b03a2e", linewidth=0.9, linestyle="--", zorder=0)
+        axes.plot((sizes[0], sizes[-1]), (limit, limit), "--", color="#b03a2e", linewidth=0.9, zorder=0)
         axes.text(sizes[0], limit * 1.08, of, color="#b03a2e", fontsize=8.5, va="bottom")
         axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("grey lines: in proportion to the number of videos", fontsize=9, color="#6b7680")

@@ -26,7 +26,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
     },
 }
 LIMITS = {
-    "ticks and commands": (60.0, "60 s: the longest that Dagster lets a tick take"),
+    "ticks and commands": (60.0, "60 s: a tick's limit in Dagster (autorisk daemon: 300 s)"),
     "the UI's queries": (15.0, "15 s: the longest that dagster-webserver lets a statement take"),
 }
 # Okabe and Ito's colours, which people who see few colours can tell apart.

@@ -56,13 +56,21 @@ def nothing_of_another_test() -> Iterator[None]:
 # A file's tests stay in one process, so that what they share is made once; the longest files must not come last.
 LONGEST_FIRST = (
     "tests/test_cli.py",
-    "tests/assets/test_graph.py",
     "tests/assets/test_prediction.py",
-    "tests/storage/test_s3_faults.py",
     "tests/test_webserver.py",
-    "tests/assets/test_adapter_loop.py",
-    "tests/assets/test_reason_batches.py",
+    "tests/assets/test_graph.py",
     "tests/benchmarks/test_benchmarks.py",
+    "tests/assets/test_audit_pack.py",
+    "tests/assets/test_adapter_loop.py",
+    "tests/storage/test_s3_faults.py",
+    "tests/assets/test_reason_batches.py",
+    "tests/fleet/test_workers.py",
+    "tests/reasoning/test_served_vlm.py",
+    "tests/reporting/dashboard/test_site_browser.py",
+    "tests/prediction/test_cosmos.py",
+    "tests/training/test_lora.py",
+    "tests/review/test_desks.py",
+    "tests/assets/test_evaluation.py",
 )
 
 

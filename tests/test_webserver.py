@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -198,13 +199,12 @@ def test_the_ui_serves_dagster_and_media_and_goes_down_with_all_it_started(tmp_p
 
 
 def _until_up(client: httpx.Client, program: subprocess.Popen[bytes]) -> None:
-    for _ in range(1500):  # a busy machine: Dagster alone needs 12 s of processor time
+    for _ in range(3000):  # a busy machine: Dagster alone needs 12 s of processor time
         assert program.poll() is None, "the UI ended"
-        try:
+        with contextlib.suppress(httpx.TransportError):  # it is not listening yet
             if client.get("/server_info").status_code == 200:
                 return
-        except httpx.TransportError:
-            time.sleep(0.2)  # it is not listening yet
+        time.sleep(0.1)
     raise AssertionError("the UI did not come up")
 
 

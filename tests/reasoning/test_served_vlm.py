@@ -241,13 +241,15 @@ def transformers_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     log = folder / "log.txt"
     with log.open("wb") as file, subprocess.Popen(command, env=environment, stdout=file, stderr=file) as server:
         try:
-            for _ in range(600):
+            for _ in range(3000):
                 try:
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
                     break
                 except OSError:
                     assert server.poll() is None, log.read_text()
                     threading.Event().wait(0.1)
+            else:
+                raise AssertionError(f"transformers serve did not come up: {log.read_text()}")
             yield f"http://127.0.0.1:{port}/v1", weights
         finally:
             server.terminate()

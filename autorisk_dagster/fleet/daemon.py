@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from autorisk_dagster.errors import AutoRiskError
+from autorisk_dagster.fleet import check_index
 from autorisk_dagster.fleet.deployment import POSTGRES_URL, deployment
 from autorisk_dagster.fleet.one_daemon import PATIENCE_SEC, DatabaseLock, FileLock
 from autorisk_dagster.paths import ROOT
@@ -25,6 +26,7 @@ def main(patience_sec: float = PATIENCE_SEC) -> None:
             database = DatabaseLock(os.environ[POSTGRES_URL])
             database.take(patience_sec)
             database.keep(_end)
+            check_index.make_in_background(os.environ[POSTGRES_URL])
         else:
             FileLock(Path(os.environ["DAGSTER_HOME"])).take()
     except AutoRiskError as error:

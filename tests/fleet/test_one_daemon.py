@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("psycopg2")
 
 from autorisk_dagster.errors import InputError
+from autorisk_dagster.fleet import check_index
 from autorisk_dagster.fleet.daemon import main
 from autorisk_dagster.fleet.one_daemon import DatabaseLock, FileLock
 from autorisk_dagster.paths import ROOT
@@ -130,6 +131,33 @@ def test_a_daemon_takes_its_lock_again_when_the_database_is_back_and_ends_where_
     slow.keep(said.put, every_sec=0.02)
     assert said.get(timeout=60).startswith("autorisk daemon ")
     quick.release()
+
+
+@needs_servers
+def test_the_daemon_gives_the_results_of_checks_their_index(postgres: Postgres) -> None:
+    import psycopg2
+    import sqlalchemy
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+
+    def is_valid() -> list[bool]:
+        cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", (check_index.NAME,))
+        return [row[0] for row in cursor.fetchall()]
+
+    assert not check_index.make(postgres.url)  # a new database
+    engine = sqlalchemy.create_engine(postgres.url)
+    AssetCheckExecutionsTable.create(engine)
+    engine.dispose()
+    connection = psycopg2.connect(postgres.url.replace("+psycopg2", ""))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        assert check_index.make(postgres.url)
+        assert is_valid() == [True]
+        # As a daemon leaves it that is killed while it makes it.
+        cursor.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(%s)", (check_index.NAME,))
+        assert check_index.make(postgres.url)
+        assert is_valid() == [True]
+    connection.close()
+    assert check_index.make(postgres.url)
 
 
 def test_a_database_that_is_not_there_is_said() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import polars as pl
 
+from autorisk_dagster.fleet import check_index
 from autorisk_dagster.reporting.dashboard.fleet_data import PER_VIDEO
 from tests.benchmarks.scale import history
 
@@ -26,7 +27,6 @@ from tests.benchmarks.scale import history
 TABLES = ("source_video", "severity_ranking", "mined_clips")
 DASHBOARD_VIDEOS = 1_000  # as many have all the tables that the dashboard reads
 FAILED, WAITING = 7, 13  # of each hundred videos, by number
-CHECK_INDEX = "CREATE INDEX autorisk_latest_check ON asset_check_executions (asset_key, check_name, id)"
 NO_REDIS = "redis://127.0.0.1:9/0"
 LEAST_FREE_BYTES = 8e9  # on the disk; before that the growing stops
 AT_ONCE = 5_000  # videos between two looks at the disk
@@ -98,10 +98,10 @@ class Project:
         """The index on the results of checks that Dagster lacks, for as long as this lasts."""
         with closing(self.connection()) as connection, connection.cursor() as cursor:
             connection.autocommit = True
-            cursor.execute(CHECK_INDEX)
-            cursor.execute("VACUUM ANALYZE asset_check_executions")
+            check_index.make(self.url)
+            cursor.execute(f"VACUUM ANALYZE {check_index.TABLE}")
             yield
-            cursor.execute("DROP INDEX autorisk_latest_check")
+            cursor.execute(f"DROP INDEX {check_index.NAME}")
 
     def connection(self) -> Any:
         """A connection of psycopg2."""

@@ -9,9 +9,7 @@ that is not listed here stays.
 from __future__ import annotations
 
 import datetime as dt
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,12 +94,11 @@ def _of_file(path: Path, remove: bool) -> Pruned:
     """Of the database of one run; Dagster keeps the events of assets in another file too, which is left alone."""
     if not path.exists():
         return Pruned()
-    types = tuple(one.value for one in REMOVED)
-    chatter = f"dagster_event_type IS NULL OR dagster_event_type IN ({', '.join('?' * len(types))})"
-    with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as database:
-        query = f"SELECT count(*), coalesce(sum(length(CAST(event AS BLOB))), 0) FROM event_logs WHERE {chatter}"
-        rows, size = database.execute(query, types).fetchone()
-        if remove and rows:
-            database.execute(f"DELETE FROM event_logs WHERE {chatter}", types)
-            database.execute("VACUUM")
-    return Pruned(int(rows > 0), rows, size)
+    rows, size = db.func.count(), db.func.sum(db.func.length(db.cast(EVENTS.c.event, db.LargeBinary)))
+    engine = db.create_engine(f"sqlite:///{path}", poolclass=db.NullPool, connect_args={"timeout": 60})
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        found = connection.execute(db.select(rows, size).where(_CHATTER)).one()
+        if remove and found[0]:
+            connection.execute(db.delete(EVENTS).where(_CHATTER))
+            connection.execute(db.text("VACUUM"))
+    return Pruned(int(found[0] > 0), found[0], int(found[1] or 0))

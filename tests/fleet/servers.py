@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 DATABASE = "autorisk"
@@ -128,6 +129,17 @@ class Postgres:
         except psycopg2.OperationalError:
             return False
         return True
+
+
+@contextmanager
+def running_postgres(folder: Path) -> Iterator[Postgres]:
+    """A cluster of its own in `folder`, for as long as this lasts."""
+    server = Postgres(folder)
+    try:
+        server.make()
+        yield server
+    finally:
+        server.kill()
 
 
 def _somebody() -> str:

@@ -20,7 +20,7 @@ from autorisk_dagster.fleet import check_index
 from autorisk_dagster.fleet.daemon import main
 from autorisk_dagster.fleet.one_daemon import DatabaseLock, FileLock
 from autorisk_dagster.paths import ROOT
-from tests.fleet.servers import Postgres, free_port, missing_servers, until
+from tests.fleet.servers import Postgres, free_port, missing_servers, running_postgres, until
 
 needs_servers = pytest.mark.skipif(missing_servers() is not None, reason=str(missing_servers()))
 HOLDER = """
@@ -37,12 +37,8 @@ time.sleep(600)
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("database") / "cluster")
-    try:
-        server.make()
+    with running_postgres(tmp_path_factory.mktemp("database") / "cluster") as server:
         yield server
-    finally:
-        server.kill()
 
 
 def is_taken(url: str) -> bool:

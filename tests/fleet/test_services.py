@@ -20,7 +20,7 @@ from autorisk_dagster.cli.doctor import doctor
 from autorisk_dagster.doctor import services
 from autorisk_dagster.fleet.deployment import instance_file
 from autorisk_dagster.fleet.presence import Sign, all_signs, give, take_away, waiting
-from tests.fleet.servers import Postgres, Redis, free_port, missing_servers
+from tests.fleet.servers import Postgres, Redis, free_port, missing_servers, running_postgres
 
 needs_servers = pytest.mark.skipif(missing_servers() is not None, reason=str(missing_servers()))
 ADDRESSES = {"AUTORISK_POSTGRES_URL": "postgresql+psycopg2://a:b@h/d", "AUTORISK_REDIS_URL": "redis://h:1/0"}
@@ -109,12 +109,8 @@ def test_a_clock_that_is_wrong_is_broken() -> None:
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("database") / "cluster")
-    try:
-        server.make()
+    with running_postgres(tmp_path_factory.mktemp("database") / "cluster") as server:
         yield server
-    finally:
-        server.kill()
 
 
 @needs_servers

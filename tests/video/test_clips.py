@@ -245,7 +245,7 @@ with Mp4Writer(Path(sys.argv[1]), 832, 480) as writer:
 
 
 def test_the_same_pictures_are_the_same_bytes_whatever_memory_held_before(tmp_path: Path) -> None:
-    """x264's macroblock tree read memory that nobody had written: one video in thirty came out in other bytes."""
+    """x264's macroblock tree read memory that nobody had written: on a busy machine, a few videos in a hundred."""
     written = []
     for filling in ("0", "1"):  # what glibc fills new memory with; elsewhere it is ignored
         target = tmp_path / f"{filling}.mp4"
